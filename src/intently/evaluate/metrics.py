@@ -59,8 +59,7 @@ def hit_rate(found: BoolArray, n_true: LongArray, k: int) -> DoubleArray:
     >>> hit_rate(np.array([[False, True], [False, False]]), np.array([2, 1]), 2)
     array([1., 0.])
     """
-    any_right: DoubleArray = found[:, :k].any(axis=1).astype(np.float64)
-    return _defined(any_right, n_true)
+    return _defined(np.asarray(found[:, :k].any(axis=1), np.float64), n_true)
 
 
 def recall(found: BoolArray, n_true: LongArray, k: int) -> DoubleArray:
