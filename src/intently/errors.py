@@ -5,6 +5,7 @@
     │   ├── ConfigError      a setting is unknown or out of range
     │   └── UnknownIdError   a user or item nobody has seen: HTTP 404
     ├── NotReadyError        asked before the answer exists (fit first, train first): HTTP 503
+    ├── StoreError           the store is locked, damaged or of another version: HTTP 503
     ├── ArtifactError        a published folder is damaged or of another version
     └── MissingExtraError    an optional part is not installed
 
@@ -49,6 +50,12 @@ class UnknownIdError(InputError):
 
 class NotReadyError(IntentlyError):
     """Asked before the answer exists."""
+
+    status = 503
+
+
+class StoreError(IntentlyError):
+    """The store cannot be read or written: locked, damaged, full or of another version."""
 
     status = 503
 

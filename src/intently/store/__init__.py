@@ -1,1 +1,12 @@
-"""Placeholder."""
+"""Where behaviour lives.
+
+`EventStore` is the contract; `SqliteStore` keeps it in one file on the shop's own disk. An event is
+acknowledged after its commit is synced, and the same event sent twice counts once. Rows come in
+typed and clean (reading a shop's files is the `data` room's work) and leave as polars frames with
+the shop's own ids.
+"""
+
+from intently.store.base import Added, Counts, EventStore
+from intently.store.sqlite import SqliteStore
+
+__all__ = ["Added", "Counts", "EventStore", "SqliteStore"]

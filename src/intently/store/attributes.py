@@ -1,0 +1,77 @@
+"""A catalogue's or a profile's attributes: rows of any columns to JSON and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import polars as pl
+
+Attributes = dict[str, Any]
+
+
+def attributes_of(frame: pl.DataFrame, key: str) -> Iterator[tuple[str, Attributes]]:
+    """(id, its attributes without the nulls) of each row."""
+    names = [name for name in frame.columns if name != key]
+    for ident, *values in frame.select(key, *names).iter_rows():
+        yield ident, {n: _plain(v) for n, v in zip(names, values, strict=True) if v is not None}
+
+
+def to_json(attributes: Attributes) -> str:
+    """Compact JSON with sorted keys: the same attributes, the same text."""
+    return orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def from_json(text: str | None) -> Attributes:
+    """The attributes; none for an id known only from events."""
+    return orjson.loads(text) if text else {}
+
+
+def to_frame(key: str, idents: Sequence[str], rows: Sequence[Attributes]) -> pl.DataFrame:
+    """One row an id; a column an attribute, in order of first appearance.
+
+    A column of numbers is Int64 or Float64, of truth values Boolean, of lists a list, else text
+    (mixed kinds and objects as JSON).
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = [_column(name, [row.get(name) for row in rows]) for name in names]
+    return pl.DataFrame([pl.Series(key, idents, pl.String), *columns])
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON can hold."""
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return str(value)
+    return value
+
+
+def _column(name: str, values: list[Any]) -> pl.Series:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return pl.Series(name, values, pl.Boolean)
+    if kinds == {int}:
+        return pl.Series(name, values, pl.Int64)
+    if kinds and kinds <= {int, float}:
+        return pl.Series(name, values, pl.Float64, strict=False)
+    if kinds == {list} and all(isinstance(part, str) for v in values if v for part in v):
+        return pl.Series(name, values, pl.List(pl.String))
+    return pl.Series(name, [v if v is None else _text(v) for v in values], pl.String)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()

@@ -1,0 +1,190 @@
+"""The contract of a store, and the typed event rows that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol, Self
+
+import polars as pl
+
+from intently.errors import InputError
+from intently.schema import EVENT_CODES, EVENTS
+
+NUMBERS: Final = ("value", "quantity", "price")
+TEXTS: Final = ("session_id", "event_id", "recommendation_id")
+
+EVENT_TYPES: Final[dict[str, type[pl.DataType]]] = {
+    "user_id": pl.String,
+    "item_id": pl.String,
+    "event": pl.UInt8,
+    "time_s": pl.Float64,
+    **dict.fromkeys(NUMBERS, pl.Float64),
+    **dict.fromkeys(TEXTS, pl.String),
+}
+"""Columns of `add_events`; those after time_s may be left out or null."""
+
+TIME_RANGE_S: Final = (-2208988800.0, 7258118400.0)
+"""1900-01-01 to 2200-01-01 in seconds since 1970: a time outside is a mistake, not a time."""
+
+MAX_NUMBER: Final = 1e15
+"""No price, rating or quantity is larger; keeps 32-bit numbers finite later."""
+
+MAX_ID: Final = 512
+"""Longest id in characters."""
+
+EventRows = pl.DataFrame | Sequence[Mapping[str, object]]
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of the rows given: accepted + duplicates = rows.
+
+    fresh: positions of the accepted ones (events only), in order.
+    """
+
+    accepted: int
+    duplicates: int
+    fresh: tuple[int, ...] = field(default=(), compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Rows of each table; items and users include those known only from events."""
+
+    events: int
+    items: int
+    users: int
+
+
+class EventStore(Protocol):
+    """Events are only added; items and users are added or changed, never silently emptied."""
+
+    def add_events(self, rows: EventRows) -> Added:
+        """Store typed events; on return they are on disk, and events known before counted once.
+
+        Identity is `event_id` where given, else all fields together: an exact copy of a row is a
+        duplicate, also within one call. Two identical purchases at one moment need event ids.
+        Raises InputError (nothing is stored) for a row that breaks EVENT_TYPES.
+        """
+        ...
+
+    def upsert_items(self, frame: pl.DataFrame) -> Added:
+        """Add items or merge into known ones; null cells change nothing; same again: a duplicate."""
+        ...
+
+    def upsert_users(self, frame: pl.DataFrame) -> Added:
+        """As upsert_items, for users."""
+        ...
+
+    def events(self) -> pl.DataFrame:
+        """Every event in order of arrival.
+
+        Columns user_id, item_id (text), event (u8 code of schema.EVENTS), time_s (f64 seconds since
+        1970, UTC), value, quantity, price (f32), session_id (text).
+        """
+        ...
+
+    def events_since(self, row: int) -> pl.DataFrame:
+        """Events that arrived after number `row`: as `events`, with a first column `row` (i64)."""
+        ...
+
+    def last_row(self) -> int:
+        """Arrival number of the newest event, 0 when empty."""
+        ...
+
+    def items(self) -> pl.DataFrame:
+        """item_id and every attribute ever given, in order of arrival."""
+        ...
+
+    def users(self) -> pl.DataFrame:
+        """user_id and every attribute ever given, in order of arrival."""
+        ...
+
+    def counts(self) -> Counts:
+        """How many rows each table has."""
+        ...
+
+    def close(self) -> None:
+        """Release the file; the store cannot be used afterwards."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def typed_events(rows: EventRows) -> pl.DataFrame:
+    """The rows with exactly the columns and types of EVENT_TYPES; `event` may be a name or a code.
+
+    Raises InputError for an unknown column or event, a missing id or time, an id that is empty,
+    longer than MAX_ID or has a NUL, a time outside TIME_RANGE_S or a number that is not finite.
+    """
+    frame = rows if isinstance(rows, pl.DataFrame) else _frame_of(rows)
+    unknown = [name for name in frame.columns if name not in EVENT_TYPES]
+    if unknown:
+        allowed = ", ".join(EVENT_TYPES)
+        raise InputError(f"unknown event field {unknown[0]!r}; allowed: {allowed}", field=unknown[0])
+    for name in ("user_id", "item_id", "event", "time_s"):
+        if name not in frame.columns:
+            raise InputError(f"events lack {name}; got {', '.join(frame.columns)}", field=name)
+    if frame["event"].dtype == pl.String:
+        codes = pl.col("event").replace_strict(EVENT_CODES, default=None, return_dtype=pl.UInt8)
+        frame = frame.with_columns(codes)
+    absent = [pl.lit(None, dtype).alias(n) for n, dtype in EVENT_TYPES.items() if n not in frame.columns]
+    try:
+        frame = frame.with_columns(absent).select(pl.col(n).cast(t) for n, t in EVENT_TYPES.items())
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"events of a wrong type: {str(error).splitlines()[0]}") from error
+    for name, (bad, allowed) in _faults().items():
+        _refuse(frame, name, bad, allowed)
+    return frame
+
+
+def _frame_of(rows: Sequence[Mapping[str, object]]) -> pl.DataFrame:
+    names = list(dict.fromkeys(name for row in rows for name in row)) or list(EVENT_TYPES)
+    try:
+        return pl.DataFrame(
+            {name: pl.Series(name, [row.get(name) for row in rows], _dtype(name, rows)) for name in names}
+        )
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"events of a wrong type: {str(error).splitlines()[0]}") from error
+
+
+def _dtype(name: str, rows: Sequence[Mapping[str, object]]) -> type[pl.DataType] | None:
+    if name == "event":
+        return pl.String if any(isinstance(row.get(name), str) for row in rows) else pl.UInt8
+    return EVENT_TYPES.get(name)
+
+
+def _faults() -> dict[str, tuple[pl.Expr, str]]:
+    """Column -> (true where the row is wrong, what is allowed)."""
+    low, high = TIME_RANGE_S
+    found: dict[str, tuple[pl.Expr, str]] = {}
+    for name in ("user_id", "item_id"):
+        size = pl.col(name).str.len_chars()
+        bad = size.is_null() | (size == 0) | (size > MAX_ID)
+        bad |= pl.col(name).str.contains("\0", literal=True)
+        found[name] = (bad, f"text of 1 to {MAX_ID} characters without NUL")
+    found["event"] = (
+        pl.col("event").is_null() | (pl.col("event") >= len(EVENTS)),
+        f"one of {', '.join(EVENTS)}",
+    )
+    time = pl.col("time_s")
+    found["time_s"] = (
+        time.is_null() | time.is_nan() | (time < low) | (time >= high),
+        "seconds since 1970, years 1900 to 2199",
+    )
+    for name in NUMBERS:
+        number = pl.col(name)
+        wrong = number.is_nan() | (number.abs() > MAX_NUMBER)
+        found[name] = (wrong.fill_null(False), f"a finite number up to {MAX_NUMBER:g}")
+    return found
+
+
+def _refuse(frame: pl.DataFrame, name: str, bad: pl.Expr, allowed: str) -> None:
+    rows = frame.select(bad.fill_null(True).alias("bad"))["bad"]
+    if rows.any():
+        row = int(rows.arg_max() or 0)
+        got = frame[name][row]
+        raise InputError(f"{name} of event {row}: got {str(got)[:80]!r}, allowed: {allowed}", field=name)

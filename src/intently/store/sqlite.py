@@ -1,0 +1,360 @@
+"""The default store: one SQLite file in write-ahead mode.
+
+Layout. `users` and `items` give each outside id an integer key for good; `events` holds keys and
+numbers, its rowid is the order of arrival. `identities` holds the 64-bit identity of every event as
+its own rowid: a batch is inserted there in sorted order, so that a long import walks the tree once a
+batch instead of jumping about in it. Each call is one transaction, synced before it returns.
+
+One writer at a time: a second one waits `timeout_s`, then gets a StoreError. Reads use connections
+of their own and never block the writer.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+import polars as pl
+
+from intently.errors import InputError, StoreError
+from intently.schema import LongArray
+from intently.store import attributes as attr
+from intently.store.base import NUMBERS, Added, Counts, EventRows, typed_events
+from intently.store.identity import identities, micros
+
+VERSION: Final = 1
+_APPLICATION_ID: Final = 0x494E544C  # "INTL": the file says whose it is
+_CHUNK: Final = 200_000
+_FEW: Final = 2_000  # ids looked up one by one rather than all read
+
+_SCHEMA: Final = """
+CREATE TABLE users (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, attributes TEXT);
+CREATE TABLE items (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, attributes TEXT);
+CREATE TABLE events (
+  row INTEGER PRIMARY KEY, user INTEGER NOT NULL, item INTEGER NOT NULL, event INTEGER NOT NULL,
+  time_us INTEGER NOT NULL, value REAL, quantity REAL, price REAL,
+  session_id TEXT, event_id TEXT, recommendation_id TEXT);
+CREATE TABLE identities (identity INTEGER PRIMARY KEY, row INTEGER NOT NULL);
+"""
+_READ: Final = "SELECT row, user, item, event, time_us, value, quantity, price, session_id FROM events"
+_READ_TYPES: Final = {
+    "row": pl.Int64,
+    "user": pl.Int64,
+    "item": pl.Int64,
+    "event": pl.UInt8,
+    "time_us": pl.Int64,
+    **dict.fromkeys(NUMBERS, pl.Float32),
+    "session_id": pl.String,
+}
+
+
+class SqliteStore:
+    """See EventStore for what each method promises.
+
+    path: the file; made, with its folder, when missing. Raises StoreError when it cannot be opened,
+    is not a store, or was written by a newer Intently.
+    """
+
+    def __init__(self, path: str | Path, *, timeout_s: float = 10.0) -> None:
+        self.path = Path(path)
+        self._timeout_s = timeout_s
+        self._lock = threading.RLock()
+        if self.path.is_dir():
+            raise StoreError(f"{self.path} is a folder, not a store")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot make the folder {self.path.parent}: {error.strerror}") from error
+        with self._explained():
+            self._writer: sqlite3.Connection | None = self._connect()
+        self._prepare()
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def add_events(self, rows: EventRows) -> Added:
+        """See EventStore.add_events."""
+        frame = typed_events(rows)
+        if frame.is_empty():
+            return Added(0, 0)
+        with self._write() as db:
+            users = _keys(db, "users", frame["user_id"])
+            items = _keys(db, "items", frame["item_id"])
+            marks = identities(frame, users, items)
+            fresh = _claim(db, marks, _last_row(db))
+            _insert_events(db, frame, users, items, fresh, _last_row(db))
+        return Added(len(fresh), frame.height - len(fresh), tuple(fresh.tolist()))
+
+    def upsert_items(self, frame: pl.DataFrame) -> Added:
+        """See EventStore.upsert_items."""
+        return self._upsert("items", "item_id", frame)
+
+    def upsert_users(self, frame: pl.DataFrame) -> Added:
+        """See EventStore.upsert_users."""
+        return self._upsert("users", "user_id", frame)
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def events(self) -> pl.DataFrame:
+        """See EventStore.events."""
+        return self.events_since(0).drop("row")
+
+    def events_since(self, row: int) -> pl.DataFrame:
+        """See EventStore.events_since."""
+        with self._read() as db:
+            frame = _columns(db.execute(f"{_READ} WHERE row > ? ORDER BY row", (row,)))
+            users = _names(db, "users", frame["user"])
+            items = _names(db, "items", frame["item"])
+        return frame.select(
+            "row",
+            users.alias("user_id"),
+            items.alias("item_id"),
+            "event",
+            (pl.col("time_us") / 1e6).alias("time_s"),
+            *NUMBERS,
+            "session_id",
+        )
+
+    def last_row(self) -> int:
+        """See EventStore.last_row."""
+        with self._read() as db:
+            return _last_row(db)
+
+    def items(self) -> pl.DataFrame:
+        """See EventStore.items."""
+        return self._table("items", "item_id")
+
+    def users(self) -> pl.DataFrame:
+        """See EventStore.users."""
+        return self._table("users", "user_id")
+
+    def counts(self) -> Counts:
+        """See EventStore.counts."""
+        with self._read() as db:
+            found = [
+                db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("events", "items", "users")
+            ]
+        return Counts(*found)
+
+    def close(self) -> None:
+        """See EventStore.close."""
+        with self._lock:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- inside -------------------------------------------------------------------------------
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            self.path, timeout=self._timeout_s, isolation_level=None, check_same_thread=False
+        )
+
+    def _prepare(self) -> None:
+        """Settings of the writer; tables of a new file; refuse a strange one."""
+        with self._explained():
+            db = self._open()
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            db.execute("PRAGMA cache_size=-65536")
+            db.execute(f"PRAGMA journal_size_limit={64 << 20}")
+            if not db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+                with self._write():
+                    self._create(db)
+            owner = db.execute("PRAGMA application_id").fetchone()[0]
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+        if owner != _APPLICATION_ID:
+            self.close()
+            raise StoreError(f"{self.path} is a SQLite file, but not a store of Intently")
+        if version > VERSION:
+            self.close()
+            raise StoreError(
+                f"{self.path} has layout {version}; this Intently knows up to {VERSION}",
+                hint="use the newer Intently that wrote it",
+            )
+
+    @staticmethod
+    def _create(db: sqlite3.Connection) -> None:
+        if db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            return  # another process was first
+        for statement in _SCHEMA.split(";"):
+            db.execute(statement)
+        db.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version={VERSION}")
+
+    def _open(self) -> sqlite3.Connection:
+        if self._writer is None:
+            raise StoreError(f"the store {self.path} was closed")
+        return self._writer
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, committed and synced at the end, undone on any error."""
+        with self._lock, self._explained():
+            db = self._open()
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _read(self) -> Iterator[sqlite3.Connection]:
+        """One consistent view on a connection of its own."""
+        self._open()
+        with self._explained():
+            db = self._connect()
+            try:
+                db.execute("PRAGMA query_only=ON")
+                db.execute("BEGIN")
+                yield db
+            finally:
+                db.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """SQLite's errors in our words."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise _explain(self.path, error) from error
+
+    def _upsert(self, table: str, key: str, frame: pl.DataFrame) -> Added:
+        if key not in frame.columns:
+            raise InputError(f"the table lacks {key}; got {', '.join(frame.columns)}", field=key)
+        if frame[key].dtype != pl.String or frame[key].null_count():
+            raise InputError(f"{key} must be text without nulls, got {frame[key].dtype}", field=key)
+        changed = 0
+        with self._write() as db:
+            for ident, given in attr.attributes_of(frame, key):
+                changed += _merge(db, table, ident, given)
+        return Added(changed, frame.height - changed)
+
+    def _table(self, table: str, key: str) -> pl.DataFrame:
+        with self._read() as db:
+            rows = db.execute(f"SELECT id, attributes FROM {table} ORDER BY key").fetchall()
+        return attr.to_frame(key, [row[0] for row in rows], [attr.from_json(row[1]) for row in rows])
+
+
+def _explain(path: Path, error: sqlite3.Error) -> StoreError:
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return StoreError(
+            f"another process is writing to {path}",
+            hint="wait until it has finished, or stop it, then try again",
+        )
+    if "not a database" in text or "malformed" in text:
+        return StoreError(f"{path} is not a readable store: {text}", hint="restore it from a copy")
+    return StoreError(f"the store {path} cannot be used: {text}")
+
+
+def _last_row(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT coalesce(max(row), 0) FROM events").fetchone()[0])
+
+
+def _keys(db: sqlite3.Connection, table: str, idents: pl.Series) -> LongArray:
+    """Keys of these ids, (n,); an id nobody has seen gets the next one, in order of arrival."""
+    distinct = idents.unique(maintain_order=True)
+    last = int(db.execute(f"SELECT coalesce(max(key), 0) FROM {table}").fetchone()[0])
+    find, query = db.execute, f"SELECT key FROM {table} WHERE id = ?"
+    keys: list[int] = []
+    new: list[tuple[int, str]] = []
+    for ident in distinct.to_list():
+        found = find(query, (ident,)).fetchone()
+        if found is None:
+            new.append((last + len(new) + 1, ident))
+        keys.append(new[-1][0] if found is None else found[0])
+    db.executemany(f"INSERT INTO {table} (key, id) VALUES (?, ?)", new)
+    lookup = pl.DataFrame({"id": distinct, "key": pl.Series(keys, dtype=pl.Int64)})
+    joined = pl.DataFrame({"id": idents}).join(lookup, on="id", how="left", maintain_order="left")
+    return joined["key"].to_numpy()
+
+
+def _claim(db: sqlite3.Connection, marks: LongArray, last: int) -> LongArray:
+    """Positions of the rows whose identity was not known, in order; they are known from now on."""
+    first = np.unique(marks, return_index=True)[1]  # sorted by identity, first occurrence
+    rows = zip(marks[first].tolist(), (first + last + 1).tolist(), strict=True)
+    before = db.total_changes
+    db.executemany("INSERT OR IGNORE INTO identities (identity, row) VALUES (?, ?)", rows)
+    added = db.total_changes - before
+    if added == len(first):
+        fresh = first
+    elif added == 0:
+        fresh = first[:0]
+    else:
+        query = "SELECT row FROM identities WHERE identity = ?"
+        owners = [db.execute(query, (mark,)).fetchone()[0] for mark in marks[first].tolist()]
+        fresh = first[np.asarray(owners, np.int64) == first + last + 1]
+    return np.sort(fresh).astype(np.int64)
+
+
+def _insert_events(
+    db: sqlite3.Connection,
+    frame: pl.DataFrame,
+    users: LongArray,
+    items: LongArray,
+    fresh: LongArray,
+    last: int,
+) -> None:
+    """The fresh rows, each at the arrival number that `_claim` gave it."""
+    chosen = frame.with_columns(user=users, item=items, time_us=micros(frame["time_s"]))
+    if len(fresh) < frame.height:
+        chosen = chosen[fresh]
+    names = ["user", "item", "event", "time_us", *NUMBERS, "session_id", "event_id", "recommendation_id"]
+    columns = [(fresh + last + 1).tolist(), *(chosen[name].to_list() for name in names)]
+    marks = ", ".join("?" * len(columns))
+    db.executemany(f"INSERT INTO events VALUES ({marks})", zip(*columns, strict=True))
+
+
+def _columns(cursor: sqlite3.Cursor) -> pl.DataFrame:
+    """All rows of a cursor, chunk by chunk, as typed columns."""
+    parts = [pl.DataFrame(schema=_READ_TYPES)]
+    while rows := cursor.fetchmany(_CHUNK):
+        columns: list[tuple[Any, ...]] = list(zip(*rows, strict=True))
+        parts.append(
+            pl.DataFrame([pl.Series(n, c, t) for (n, t), c in zip(_READ_TYPES.items(), columns, strict=True)])
+        )
+    return pl.concat(parts)
+
+
+def _names(db: sqlite3.Connection, table: str, keys: pl.Series) -> pl.Series:
+    """Outside ids of keys, (n,)."""
+    if len(keys) <= _FEW:
+        query = f"SELECT key, id FROM {table} WHERE key = ?"
+        rows = [db.execute(query, (key,)).fetchone() for key in keys.unique().to_list()]
+    else:
+        rows = db.execute(f"SELECT key, id FROM {table} ORDER BY key").fetchall()
+    lookup = pl.DataFrame(
+        {
+            "key": pl.Series([row[0] for row in rows], dtype=pl.Int64),
+            "id": pl.Series([row[1] for row in rows], dtype=pl.String),
+        }
+    )
+    joined = pl.DataFrame({"key": keys}).join(lookup, on="key", how="left", maintain_order="left")
+    return joined["id"]
+
+
+def _merge(db: sqlite3.Connection, table: str, ident: str, given: attr.Attributes) -> bool:
+    """Merge attributes into a row of items or users; False when nothing changed."""
+    found = db.execute(f"SELECT attributes FROM {table} WHERE id = ?", (ident,)).fetchone()
+    if found is None:
+        db.execute(f"INSERT INTO {table} (id, attributes) VALUES (?, ?)", (ident, attr.to_json(given)))
+        return True
+    merged = attr.to_json(attr.from_json(found[0]) | given)
+    if merged == found[0]:
+        return False
+    db.execute(f"UPDATE {table} SET attributes = ? WHERE id = ?", (merged, ident))
+    return True
