@@ -101,7 +101,8 @@ class Histories:
     def matrix(self, n_items: int, weights: FloatArray | None = None) -> sparse.csr_matrix:
         """Sparse (batch, n_items); repeated items are added up. `weights` default to ones."""
         data = np.ones(len(self.items), np.float32) if weights is None else weights
-        out = sparse.csr_matrix((data, self.items, self.indptr), shape=(len(self), n_items))
+        parts = (data, self.items, self.indptr)
+        out = sparse.csr_matrix(parts, shape=(len(self), n_items), copy=True)  # merged in place below
         out.sum_duplicates()
         return out
 
