@@ -1,0 +1,86 @@
+"""Which text of an item is read, and the vectors of a whole catalogue."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import polars as pl
+
+from intently import progress
+from intently.data import Dataset
+from intently.language.encoder import TextEncoder
+
+PARTS = {"title": 300, "category": 100, "brand": 60, "description": 200}
+"""Column -> characters read from it, in the order they are put together."""
+
+_NOTHING = ("", "null", "none", "nan", "n/a", "unknown")
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
+_WORD = re.compile(r"\w")
+HAN_SHARE = 0.2
+
+
+def catalogue_text(dataset: Dataset) -> list[str]:
+    """One text an item: title, category, brand and the start of the description, whatever is there.
+
+    A part that the text already contains is not said twice; empty cells and the words that stand
+    for them (null, none, nan, n/a) are left out. '' when nothing is known.
+    """
+    table = dataset.item_table
+    texts = [""] * table.height
+    for name, limit in PARTS.items():
+        if name not in table.columns:
+            continue
+        for row, part in enumerate(_column(table[name], limit)):
+            text = texts[row]
+            if part and part.casefold() not in text.casefold():
+                texts[row] = f"{text}, {part}" if text else part
+    return texts
+
+
+def encode_catalogue(
+    dataset: Dataset, encoder: TextEncoder | None = None, *, cache: Path | None = None
+) -> Dataset:
+    """The shop with `vectors`: (n_items, d) float32, unit length, zeros for an item without text.
+
+    encoder: default is the bundled English model. cache: folder of the vectors, in place of the
+    encoder's own. Raises MissingExtraError when no model is installed, ArtifactError for a damaged one.
+    """
+    chosen = TextEncoder(cache=cache) if encoder is None else encoder
+    if encoder is not None and cache is not None:
+        chosen = encoder.with_cache(cache)
+    texts = catalogue_text(dataset)
+    if chosen.bundled and _mostly_han(texts) > HAN_SHARE:
+        progress.note(
+            f"{_mostly_han(texts):.0%} of the items have Chinese text, which the bundled English model reads "
+            "poorly; set `encoder` in intently.toml to the folder of a Chinese or multilingual model"
+        )
+    return dataset.with_vectors(chosen.encode(texts))
+
+
+def _column(column: pl.Series, limit: int) -> list[str]:
+    """Clean text cells of one column, at most `limit` characters each, white space as single blanks."""
+    if isinstance(column.dtype, pl.List | pl.Array):
+        column = column.cast(pl.List(pl.String)).list.join(" ", ignore_nulls=True)
+    text = column.cast(pl.String).fill_null("").str.slice(0, 4 * limit)
+    text = text.str.replace_all(r"[\s\p{C}]+", " ").str.strip_chars()
+    return ["" if cell.lower() in _NOTHING else shorten(cell, limit) for cell in text.to_list()]
+
+
+def shorten(text: str, limit: int) -> str:
+    """The first words of `text` that fit in `limit` characters; a single long word is cut.
+
+    >>> shorten("green tea bags", 11)
+    'green tea'
+    """
+    if len(text) <= limit:
+        return text
+    head, blank, _ = text[: limit + 1].rpartition(" ")
+    return head if blank and head else text[:limit]
+
+
+def _mostly_han(texts: list[str]) -> float:
+    """Share of the non-empty texts of which more than half of the letters are Han."""
+    known = [text for text in texts if text]
+    han = sum(2 * len(_HAN.findall(text)) > len(_WORD.findall(text)) for text in known)
+    return han / len(known) if known else 0.0

@@ -1,0 +1,99 @@
+"""The exact way: torch in fp32, one module from token ids to unit vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from intently.errors import ArtifactError, InputError, MissingExtraError
+from intently.language.folder import ModelFolder
+from intently.schema import FloatArray, LongArray
+
+Forward = Callable[[LongArray, LongArray], FloatArray]
+
+
+class SentenceModule(nn.Module):
+    """Token ids and mask, (batch, length) -> unit vectors, (batch, size)."""
+
+    def __init__(self, model: nn.Module, pooling: str) -> None:
+        super().__init__()
+        self.model = model
+        self.pooling = pooling
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Pool the last layer over the tokens of `mask`, then scale to length 1."""
+        hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state  # (batch, length, size)
+        return nn.functional.normalize(pool(hidden, mask, self.pooling), dim=1)
+
+
+def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """(batch, length, size) -> (batch, size): the first token, or the mean or maximum of the real ones."""
+    if pooling == "cls":
+        return hidden[:, 0]
+    weight = mask.unsqueeze(-1).to(hidden.dtype)  # (batch, length, 1)
+    if pooling == "max":
+        return (hidden - 1e9 * (1.0 - weight)).amax(dim=1)
+    return (hidden * weight).sum(dim=1) / weight.sum(dim=1)
+
+
+def load_module(folder: ModelFolder) -> SentenceModule:
+    """The model of `folder`, for inference. Nothing is downloaded and no code of the folder runs.
+
+    Raises InputError when transformers does not know the architecture, ArtifactError when weights are
+    missing from the files.
+    """
+    try:
+        from transformers import AutoModel
+    except ImportError as error:
+        raise MissingExtraError("transformers", "train") from error
+    try:
+        with _quiet():
+            model, facts = AutoModel.from_pretrained(
+                str(folder.path),
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+    except Exception as error:  # a foreign library on a foreign folder: anything can come
+        raise InputError(f"transformers cannot load {folder.path}: {str(error)[:300]}") from error
+    missing = sorted(key for key in facts["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        raise ArtifactError(f"{folder.path} lacks {len(missing)} weights, first of them {missing[0]}")
+    return SentenceModule(model, folder.pooling).eval()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' own bars and warnings; ours are in progress.py."""
+    from transformers.utils import logging
+
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def exact_forward(module: SentenceModule, threads: int) -> Forward:
+    """A function from int64 ids and mask, (batch, length), to float32 unit vectors."""
+
+    def forward(ids: LongArray, mask: LongArray) -> FloatArray:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            with torch.inference_mode():
+                vectors: FloatArray = module(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
+        finally:
+            torch.set_num_threads(before)
+        return vectors
+
+    return forward
