@@ -1,9 +1,34 @@
-"""Commands about service."""
+"""Commands that answer: the service."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import typer
 
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands to the application."""
+    app.command("serve")(serve)
+
+
+def serve(
+    host: str | None = typer.Option(None, help="Address to listen on; others than loopback need a key."),
+    port: int | None = typer.Option(None, help="Port to listen on; 0 takes a free one."),
+    home: Path | None = typer.Option(None, help="Folder of the store and the artifacts."),
+    config: Path | None = typer.Option(None, help="Settings file instead of intently.toml."),
+) -> None:
+    """Answer over HTTP, and show the page, until stopped."""
+    from intently.config import load_settings
+    from intently.errors import MissingExtraError
+
+    try:
+        from intently.serving.server import serve as run
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "fastapi", "serve") from error
+    run(load_settings(config, host=host, port=port, home=home), announce)
+
+
+def announce(address: str) -> None:
+    """Say where the page is."""
+    typer.echo(f"Intently answers at {address} (stop with Ctrl+C)")

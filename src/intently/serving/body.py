@@ -1,0 +1,89 @@
+"""Request bodies and queries to checked shapes; everything else is a problem."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from intently.serving.problems import RefusedError, clip, of_validation, refuse
+
+MAX_BYTES: Final = 1_000_000
+BODY_S: Final = 10.0
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+async def read_json(request: Request) -> Any:
+    """The body as JSON.
+
+    Refuses another content type (415; it also keeps out forms that a stranger's page could send), more
+    than MAX_BYTES (413), a body that takes longer than BODY_S (408) and what is no JSON (400): NaN,
+    Infinity, 1e400, lone surrogates and deep nesting are none.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        hint = "send the header: content-type: application/json"
+        raise refuse(415, f"got a body of type {clip(kind or 'none given', 60)!r}", hint)
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise refuse(415, "compressed bodies are not read", "send it as it is")
+    body = await _bytes(request)
+    if not body.strip():
+        raise refuse(400, "the body is empty", "send a JSON object")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise refuse(
+            400, f"the body is no JSON: {error}", "JSON is UTF-8, without NaN and Infinity"
+        ) from None
+
+
+async def from_body(request: Request, shape: type[Shape]) -> Shape:
+    """The body as `shape`; raises RefusedError with every field that is wrong."""
+    return checked(await read_json(request), shape)
+
+
+def checked(value: Any, shape: type[Shape]) -> Shape:
+    """A JSON value as `shape`."""
+    if not isinstance(value, dict):
+        raise refuse(422, "expected a JSON object", "the fields are described at /openapi.json")
+    try:
+        return shape.model_validate(value)
+    except ValidationError as error:
+        raise RefusedError(of_validation(error, shape)) from None
+
+
+def from_query(request: Request, shape: type[Shape]) -> Shape:
+    """Path and query parameters as `shape`; a parameter given twice counts by its last value."""
+    given = dict(request.query_params) | request.path_params
+    try:
+        return shape.model_validate_strings(given)
+    except ValidationError as error:
+        raise RefusedError(of_validation(error, shape)) from None
+
+
+async def _bytes(request: Request) -> bytes:
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and len(announced) < 20 and int(announced) > MAX_BYTES:
+        raise _too_large()
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in request.stream():
+                size += len(part)
+                if size > MAX_BYTES:
+                    raise _too_large()
+                parts.append(part)
+    except TimeoutError:
+        raise refuse(408, f"the body took longer than {BODY_S:g} s", "", {"connection": "close"}) from None
+    except ClientDisconnect:
+        raise refuse(400, "the body ended early") from None
+    return b"".join(parts)
+
+
+def _too_large() -> RefusedError:
+    hint = "send fewer at a time: at most 1000 events or pairs"
+    return refuse(413, f"a body may have {MAX_BYTES:,} bytes at most", hint, {"connection": "close"})

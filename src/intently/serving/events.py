@@ -1,0 +1,73 @@
+"""Events from a request to the ledger: each is judged alone, good ones are kept whatever the others are."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pydantic import ValidationError
+
+from intently.errors import InputError
+from intently.schema import EVENT_CODES
+from intently.serving.engine import Engine
+from intently.serving.ledger import EventRow
+from intently.serving.problems import field_errors
+from intently.serving.shapes import MAX_EVENTS, Acknowledged, EventIn, Rejected
+
+
+async def take(engine: Engine, body: Any) -> Acknowledged:
+    """Store one event (an object) or many ({"events": [...]}); returns when they are on disk."""
+    given = _listed(body)
+    now_s, latest_s = engine.clock.now(), engine.clock.latest()
+    rows: list[EventRow] = []
+    errors: list[Rejected] = []
+    for index, one in enumerate(given):
+        judged = _judge(one, index, now_s, latest_s)
+        if isinstance(judged, Rejected):
+            errors.append(judged)
+        else:
+            rows.append(judged)
+    fresh = await asyncio.wrap_future(engine.ledger.submit(rows)) if rows else []
+    accepted = sum(fresh)
+    return Acknowledged(len(given), accepted, len(rows) - accepted, len(errors), errors)
+
+
+def _listed(body: Any) -> list[Any]:
+    if not isinstance(body, dict):
+        raise InputError("expected an event or {'events': [...]}", hint="see /openapi.json")
+    if "events" not in body:
+        return [body]
+    events = body["events"]
+    if not isinstance(events, list) or not 1 <= len(events) <= MAX_EVENTS or len(body) > 1:
+        raise InputError(
+            f"events must be the only field: a list of 1 to {MAX_EVENTS} events",
+            hint="split larger ones into several requests",
+            field="events",
+        )
+    return events
+
+
+def _judge(one: Any, index: int, now_s: float, latest_s: float) -> EventRow | Rejected:
+    """A row for the store, or what is wrong with the event."""
+    if not isinstance(one, dict):
+        return Rejected(index, "", "expected an object")
+    try:
+        event = EventIn.model_validate(one)
+    except ValidationError as error:
+        first = field_errors(error, EventIn)[0]
+        return Rejected(index, first.field, first.reason)
+    time_s = now_s if event.timestamp is None else event.timestamp
+    if time_s > latest_s:
+        return Rejected(index, "timestamp", "lies more than a day in the future")
+    return {
+        "user_id": event.user_id,
+        "item_id": event.item_id,
+        "event": EVENT_CODES[event.event],
+        "time_s": time_s,
+        "value": event.value,
+        "quantity": event.quantity,
+        "price": event.price,
+        "session_id": event.session_id,
+        "event_id": event.event_id,
+        "recommendation_id": event.recommendation_id,
+    }

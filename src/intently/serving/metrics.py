@@ -1,0 +1,55 @@
+"""Figures for Prometheus: requests, their times, events, and the model that answers."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from intently.serving.engine import Engine, stage
+
+BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+
+
+class Metrics:
+    """Counters of one service; routes are templates, so that no id becomes a label."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "intently_requests", "Answers by route and status", ("route", "status"), registry=self._registry
+        )
+        self._seconds = Histogram(
+            "intently_request_seconds",
+            "Time to answer",
+            ("route",),
+            buckets=BUCKETS_S,
+            registry=self._registry,
+        )
+        self._events = Counter(
+            "intently_events", "Events received by outcome", ("outcome",), registry=self._registry
+        )
+        self._swaps = Gauge("intently_model_swaps", "Models taken into service", registry=self._registry)
+        self._degraded = Gauge("intently_degraded", "1 when a part is off", registry=self._registry)
+        self._model = Gauge(
+            "intently_model", "The live model", ("model", "version", "stage"), registry=self._registry
+        )
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count one answer."""
+        self._requests.labels(route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def received(self, accepted: int, duplicates: int, rejected: int) -> None:
+        """Count events."""
+        for outcome, n in (("accepted", accepted), ("duplicate", duplicates), ("rejected", rejected)):
+            if n:
+                self._events.labels(outcome).inc(n)
+
+    def text(self, engine: Engine) -> bytes:
+        """The exposition format."""
+        standing = engine.live.current
+        self._swaps.set(engine.live.swaps)
+        self._degraded.set(bool(engine.problems()))
+        self._model.clear()
+        if standing is not None:
+            self._model.labels(standing.model.name, standing.artifact.version, stage(standing)).set(1)
+        return generate_latest(self._registry)

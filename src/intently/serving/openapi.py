@@ -1,0 +1,73 @@
+"""What /openapi.json says of routes that read their requests themselves."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypedDict
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from intently.serving import shapes as s
+from intently.serving.problems import Problem
+
+_REF: Final = "#/components/schemas/{model}"
+_BODIES: Final[tuple[type[BaseModel], ...]] = (
+    s.RecommendationRequest,
+    s.PredictRequest,
+    s.EventIn,
+    s.EventBatch,
+    Problem,
+)
+
+
+class Described(TypedDict):
+    """Keyword arguments of a FastAPI route that only describe it."""
+
+    responses: dict[int | str, dict[str, Any]]
+    openapi_extra: dict[str, Any]
+
+
+def takes_body(shape: type[BaseModel], answer: type[Any], many: type[BaseModel] | None = None) -> Described:
+    """A route with a JSON body of `shape` (or `many`) that answers `answer`."""
+    refs = [{"$ref": _REF.format(model=m.__name__)} for m in (shape, many) if m is not None]
+    schema = refs[0] if len(refs) == 1 else {"oneOf": refs}
+    body = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return {"responses": _responses(answer), "openapi_extra": {"requestBody": body}}
+
+
+def takes_query(shape: type[BaseModel], answer: type[Any]) -> Described:
+    """A route whose path and query hold the fields of `shape`; required ones are in the path."""
+    schema = shape.model_json_schema()
+    required = schema.get("required", [])
+    parameters = [
+        {"name": name, "in": "path" if name in required else "query", "required": name in required}
+        | {"schema": {k: v for k, v in described.items() if k != "title"}}
+        for name, described in schema["properties"].items()
+    ]
+    return {"responses": _responses(answer), "openapi_extra": {"parameters": parameters}}
+
+
+def describe(api: FastAPI) -> None:
+    """Make /openapi.json complete: the bodies' shapes and the problems."""
+
+    def made() -> dict[str, Any]:
+        if api.openapi_schema is None:
+            schema = get_openapi(title=api.title, version=api.version, summary=api.summary, routes=api.routes)
+            pairs = [(shape, "validation") for shape in _BODIES]
+            _names, found = models_json_schema(pairs, ref_template=_REF)  # type: ignore[arg-type]
+            schema.setdefault("components", {}).setdefault("schemas", {}).update(found["$defs"])
+            api.openapi_schema = schema
+        return api.openapi_schema
+
+    api.openapi = made  # type: ignore[method-assign]
+
+
+def _responses(answer: type[Any]) -> dict[int | str, dict[str, Any]]:
+    problem = {"application/problem+json": {"schema": {"$ref": _REF.format(model="Problem")}}}
+    return {
+        200: {"model": answer, "description": "the answer"},
+        "4XX": {"description": "what is wrong with the request", "content": problem},
+        503: {"description": "not ready; ask again soon", "content": problem},
+    }

@@ -1,0 +1,52 @@
+"""Who is there and what they did: for the page's chooser and its history."""
+
+from __future__ import annotations
+
+from intently.schema import EVENTS
+from intently.serving.clock import rfc3339
+from intently.serving.engine import Engine
+from intently.serving.model import Standing
+from intently.serving.shapes import Deed, History, HistoryQuery, UserLine, UserQuery, Users
+
+MAX_ATTRIBUTES = 8
+
+
+def users(engine: Engine, asked: UserQuery) -> Users:
+    """A page of users whose id holds the query."""
+    memory = engine.memory
+    found, total = memory.find(asked.query.strip(), asked.start, asked.n)
+    lines = [UserLine(memory.users.ids[number], memory.count(number)) for number in found]
+    return Users(lines, total, asked.start)
+
+
+def history(engine: Engine, asked: HistoryQuery) -> History:
+    """A user's latest events, newest first; a stranger's is empty."""
+    memory, standing = engine.memory, engine.live.current
+    done = memory.of(asked.user_id)
+    latest = slice(None, -asked.n - 1, -1)
+    events = [
+        _deed(standing, memory.items.ids[number], event, time_s)
+        for number, time_s, event in zip(
+            done.items[latest].tolist(),
+            done.time_s[latest].tolist(),
+            done.events[latest].tolist(),
+            strict=True,
+        )
+    ]
+    known = memory.users.get(asked.user_id) >= 0
+    return History(asked.user_id, known, len(done.items), _attributes(standing, asked.user_id), events)
+
+
+def _deed(standing: Standing | None, item_id: str, event: int, time_s: float) -> Deed:
+    title, category = standing.words(item_id) if standing else ("", "")
+    return Deed(item_id, title, category, EVENTS[event], rfc3339(time_s))
+
+
+def _attributes(standing: Standing | None, user_id: str) -> dict[str, str]:
+    """What the shop's table says of a user, as text."""
+    dense = standing.artifact.users.get(user_id) if standing else -1
+    if standing is None or dense < 0:
+        return {}
+    row = standing.artifact.user_table.row(dense, named=True)
+    told = {name: str(value) for name, value in row.items() if name != "user_id" and value is not None}
+    return {name: value[:80] for name, value in list(told.items())[:MAX_ATTRIBUTES]}

@@ -1,0 +1,141 @@
+"""Every refusal, in one shape: RFC 9457 problem JSON with a hint.
+
+What was sent is never echoed at length, whatever it was: texts are clipped, at most twenty errors are
+listed, and what cannot be encoded is replaced.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from starlette.responses import Response
+
+from intently.errors import IntentlyError
+
+MAX_ERRORS = 20
+TEXT = 240
+FIELD = 80
+
+
+class RefusedError(Exception):
+    """A request that cannot be served; `response` answers it."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(f"refused with status {response.status_code}")
+        self.response = response
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one field."""
+
+    field: str
+    reason: str
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    hint: str
+    errors: list[dict[str, str | int]] = []
+
+
+TITLES = {
+    400: "the request cannot be read",
+    401: "a key is needed",
+    403: "not allowed",
+    404: "not found",
+    405: "this method is not served here",
+    408: "the request came too slowly",
+    413: "the request is too large",
+    415: "this type of body is not read",
+    421: "not the host asked for",
+    422: "the request cannot be used",
+    500: "the service failed",
+    503: "not ready",
+}
+
+
+def problem(
+    status: int,
+    detail: str,
+    hint: str = "",
+    errors: list[dict[str, str | int]] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """The response; `detail` and `hint` are clipped."""
+    title = TITLES.get(status, "the request failed")
+    body = {
+        "type": f"urn:intently:problem:{status}",
+        "title": title,
+        "status": status,
+        "detail": clip(detail),
+        "hint": clip(hint),
+    }
+    if errors:
+        body["errors"] = errors[:MAX_ERRORS]
+    return Response(orjson.dumps(body), status, headers, "application/problem+json")
+
+
+def refuse(status: int, detail: str, hint: str = "", headers: dict[str, str] | None = None) -> RefusedError:
+    """The exception to raise."""
+    return RefusedError(problem(status, detail, hint, headers=headers))
+
+
+def of_error(error: IntentlyError) -> Response:
+    """An error of ours as a problem; a 503 says when to come back."""
+    errors: list[dict[str, str | int]] = []
+    if error.field:
+        errors = [{"field": clip(error.field, FIELD), "reason": clip(error.message)}]
+    headers = {"retry-after": "2"} if error.status == 503 else None
+    return problem(error.status, error.message, error.hint, errors, headers)
+
+
+def of_validation(error: ValidationError, shape: type[BaseModel]) -> Response:
+    """Wrong fields as a problem."""
+    found = field_errors(error, shape)
+    listed: list[dict[str, str | int]] = [{"field": e.field, "reason": e.reason} for e in found]
+    first = f"{found[0].field}: {found[0].reason}" if found else "the request does not fit"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return problem(422, first + more, "the fields are described at /openapi.json", listed)
+
+
+def field_errors(error: ValidationError, shape: type[BaseModel]) -> list[FieldError]:
+    """Pydantic's errors in our words, without what was sent."""
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    return [_field_error(detail, shape) for detail in details[:MAX_ERRORS]]
+
+
+def _field_error(detail: ErrorDetails, shape: type[BaseModel]) -> FieldError:
+    where = [part for part in detail["loc"] if part not in ("function-before", "function-after")]
+    field = clip(".".join(str(part) for part in where) or "body", FIELD)
+    if detail["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(field[:40], shape.model_fields, n=1)
+        asked = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(shape.model_fields)}"
+        return FieldError(field, f"unknown field; {asked}")
+    if detail["type"] == "missing":
+        return FieldError(field, "is missing")
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return FieldError(field, clip(message))
+
+
+def listed(errors: list[dict[str, str | int]]) -> list[dict[str, str | int]]:
+    """The first MAX_ERRORS, and how many more there are."""
+    if len(errors) <= MAX_ERRORS:
+        return errors
+    rest = len(errors) - MAX_ERRORS + 1
+    return [*errors[: MAX_ERRORS - 1], {"field": "", "reason": f"{rest} more"}]
+
+
+def clip(text: str, length: int = TEXT) -> str:
+    """At most `length` characters that can be encoded and printed."""
+    short = text if len(text) <= length else text[: length - 3] + "..."
+    return "".join(c if c.isprintable() else "�" for c in short)
