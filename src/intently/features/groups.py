@@ -50,10 +50,12 @@ def group(
         fresh = np.ones(len(keys), bool)
         fresh[1:] = (keys[1:] != keys[:-1]) | (ages[1:] != ages[:-1])
         keys, ages, back = keys[fresh], ages[fresh], back[fresh]
-    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, int)
-    ends = np.concatenate([starts[1:], [len(keys)]]).astype(np.int64) - 1
-    times = (ends[: len(starts)] - starts + 1).astype(np.float64)
-    last, first = ages[ends[: len(starts)]], ages[starts]
+    first_of = np.ones(len(keys), bool)
+    first_of[1:] = keys[1:] != keys[:-1]
+    starts = np.flatnonzero(first_of)
+    ends = np.concatenate([starts[1:], [len(keys)]]).astype(np.int64)[: len(starts)] - 1
+    times = (ends - starts + 1).astype(np.float64)
+    last, first = ages[ends], ages[starts]
     gap_mean, gap_std = _gaps(ages, starts, times, first, last)
     decayed = np.stack([_sum(0.5 ** (ages / h), starts) for h in HALF_LIVES_DAYS], axis=1)
     return Groups(
@@ -64,7 +66,7 @@ def group(
         first.astype(np.float32),
         gap_mean,
         gap_std,
-        back[ends[: len(starts)]].astype(np.float32),
+        back[ends].astype(np.float32),
         decayed.astype(np.float32),
     )
 
