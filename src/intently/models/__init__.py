@@ -17,6 +17,8 @@ from intently.models.ranking import Ranked
 
 REGISTRY = {
     "popular": "intently.models.popular:Popular",
+    "repeat": "intently.models.repeat:Repeat",
+    "covisit": "intently.models.covisit:CoVisit",
 }
 
 

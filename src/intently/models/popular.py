@@ -46,3 +46,14 @@ class Popular(Recommender):
 
     def _restore(self, state: State) -> None:
         self.counts = state["counts"]
+
+
+def share_of_best(dataset: Dataset) -> FloatArray:
+    """(n_items,) decayed popularity as a share of the most popular item's: 0 to 1.
+
+    What other models put behind their own evidence, so that every item has a score and a stranger
+    gets the popular ones.
+    """
+    counts = Popular().fit(dataset).counts
+    share: FloatArray = counts / np.maximum(counts.max(initial=0.0), np.float32(1e-30))
+    return share
