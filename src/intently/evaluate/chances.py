@@ -1,0 +1,202 @@
+"""How well one model's probabilities hold on a `Case`: each figure with its interval over users.
+
+Judged are the pairs that the model itself puts forward (its `PAIRS` best items for each user): those are
+the probabilities anyone gets to see. A true item that is not among them is no pair here; `reached`
+says how much of the truth the pairs hold.
+
+Every figure but the AUC is a ratio of sums over pairs, so a user is one row of sums, a bootstrap draw
+is one weighting of those rows, and a thousand draws are one matrix product. The AUC needs all pairs
+in order and gets fewer draws. The calibration errors are sums of absolute gaps, which noise only
+enlarges: a draw adds noise to noise, so their intervals lean upwards and are on the safe side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from intently import progress
+from intently.data import Histories
+from intently.errors import InputError
+from intently.evaluate.classification import (
+    BINS,
+    Reliability,
+    ScoreOrder,
+    best_threshold,
+    bin_of,
+    losses,
+    reliability,
+)
+from intently.evaluate.intervals import DRAWS, Interval, percentile, resamples
+from intently.evaluate.judgement import ASKED_AT_ONCE, Ranker
+from intently.evaluate.metrics import hits
+from intently.evaluate.protocol import Case
+from intently.schema import BoolArray, DoubleArray, FloatArray, IntArray, LongArray
+
+PAIRS = 100
+AUC_DRAWS = 200
+LIKELY = 0.1
+"""`ece_likely` looks only at pairs given more than this: what a shop would act on."""
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """A ranker whose answers can be asked for a probability."""
+
+    calibrated: bool
+
+    def probability(self, histories: Histories, items: list[list[int]]) -> list[FloatArray]:
+        """P(event within the horizon) of these items, one array a history."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Labelled pairs of a case; `user` is the row of the case."""
+
+    user: IntArray  # (pairs,)
+    label: BoolArray  # (pairs,)
+    chance: DoubleArray  # (pairs,)
+    n_users: int
+    n_true: int  # true pairs of the case, among these or not
+
+    @property
+    def reached(self) -> float:
+        """Share of the truth that is among the pairs."""
+        return float(self.label.sum()) / max(self.n_true, 1)
+
+
+@dataclass(frozen=True)
+class Chances:
+    """One model's probabilities against what happened."""
+
+    name: str
+    threshold: float
+    pairs: int
+    positives: int
+    reached: float
+    figures: dict[str, Interval]  # auc, log_loss, brier, ece, ..., in FIGURES' order
+    curve: Reliability  # equal-width bins
+    curve_mass: Reliability  # equal-mass bins
+    best_threshold: float  # by F1 on these pairs: a hint for the next run, not a result
+
+
+FIGURES = (
+    "auc", "log_loss", "brier", "ece", "ece_mass", "ece_likely",
+    "precision", "recall", "f1", "accuracy",
+)  # fmt: skip
+"""Probability figures; `ece_mass` uses equal-mass bins, `ece_likely` pairs above LIKELY only."""
+
+
+def is_calibrated(model: object) -> bool:
+    """Whether the model says that its answers are probabilities."""
+    return isinstance(model, Calibrated) and bool(model.calibrated)
+
+
+def ask_pairs(model: Ranker, case: Case, k: int = PAIRS) -> Pairs:
+    """The `k` best items of each user with the model's probability.
+
+    Raises InputError when the model gives only an order.
+    """
+    if not isinstance(model, Calibrated):
+        raise InputError(f"{type(model).__name__} gives an order, not probabilities")
+    users, labels, chances = [], [], []
+    start = 0
+    with progress.track("asking for probabilities", total=len(case)) as advance:
+        for batch in case.histories.batches(ASKED_AT_ONCE):
+            items = model.top_k(batch, k, repeats=case.repeats).items
+            indptr = case.indptr[start : start + len(batch) + 1]
+            right = hits(items, indptr - indptr[0], case.truth[indptr[0] : indptr[-1]])
+            listed = items >= 0
+            given = model.probability(batch, [row[row >= 0].tolist() for row in items])
+            users.append((np.nonzero(listed)[0] + start).astype(np.int32))
+            labels.append(right[listed])
+            chances.append(np.concatenate(given).astype(np.float64))
+            start += len(batch)
+            advance(len(batch))
+    return Pairs(
+        np.concatenate(users), np.concatenate(labels), np.concatenate(chances), len(case), len(case.truth)
+    )
+
+
+def judge_chances(name: str, pairs: Pairs, threshold: float = 0.5, *, draws: int = DRAWS) -> Chances:
+    """Every figure of FIGURES with its interval, and the reliability curves.
+
+    threshold: yes from this chance on. Raises InputError for chances outside [0, 1] or no pairs.
+    """
+    curve = reliability(pairs.label, pairs.chance)  # refuses what cannot be judged
+    sums = _Sums(pairs, threshold)
+    point = {key: float(v[0]) for key, v in sums.figures(np.ones((1, pairs.n_users))).items()}
+    parts = [sums.figures(counts) for counts in resamples(pairs.n_users, draws)]
+    drawn = {key: np.concatenate([part[key] for part in parts]) for key in point}
+    order = ScoreOrder(pairs.label, pairs.chance)
+    point["auc"] = order.auc(np.ones(len(pairs.chance)))
+    areas = [order.auc(row[pairs.user]) for c in resamples(pairs.n_users, min(draws, AUC_DRAWS)) for row in c]
+    drawn["auc"] = np.array(areas)
+    return Chances(
+        name=name,
+        threshold=threshold,
+        pairs=len(pairs.chance),
+        positives=int(pairs.label.sum()),
+        reached=pairs.reached,
+        figures={key: percentile(point[key], drawn[key], pairs.n_users) for key in FIGURES},
+        curve=curve,
+        curve_mass=reliability(pairs.label, pairs.chance, equal_mass=True),
+        best_threshold=best_threshold(pairs.label, pairs.chance)[0],
+    )
+
+
+class _Sums:
+    """Sums over each user's pairs, (users,) or (users, bins), from which all ratios are made."""
+
+    def __init__(self, pairs: Pairs, threshold: float) -> None:
+        self._user, self._n_users = pairs.user, pairs.n_users
+        label, chance = pairs.label.astype(np.float64), pairs.chance
+        yes = (chance >= threshold).astype(np.float64)
+        self._plain = np.column_stack(
+            [
+                self._add(np.ones(len(chance))),
+                self._add(losses(pairs.label, chance)),
+                self._add((chance - label) ** 2),
+                self._add(yes * label),
+                self._add(yes),
+                self._add(label),
+            ]
+        )
+        gap = chance - label
+        everyone = np.ones(len(chance))
+        width, mass = bin_of(chance), bin_of(chance, equal_mass=True)
+        likely = (chance > LIKELY).astype(np.float64)
+        self._gaps = {
+            "ece": (self._add_binned(gap, width), self._add(everyone)),
+            "ece_mass": (self._add_binned(gap, mass), self._add(everyone)),
+            "ece_likely": (self._add_binned(gap * likely, width), self._add(likely)),
+        }
+
+    def figures(self, counts: DoubleArray) -> dict[str, DoubleArray]:
+        """Each figure under each weighting, (draws,); `counts` is (draws, users)."""
+        n, loss, square, found, decided, true = (counts @ self._plain).T
+        out = {
+            "log_loss": _ratio(loss, n),
+            "brier": _ratio(square, n),
+            "precision": _ratio(found, decided, empty=0.0),
+            "recall": _ratio(found, true, empty=0.0),
+            "f1": _ratio(2 * found, decided + true, empty=0.0),
+            "accuracy": _ratio(n - decided - true + 2 * found, n),
+        }
+        for key, (gaps, weight) in self._gaps.items():
+            out[key] = _ratio(np.abs(counts @ gaps).sum(axis=1), counts @ weight)
+        return out
+
+    def _add(self, values: DoubleArray) -> DoubleArray:
+        return np.bincount(self._user, weights=values, minlength=self._n_users).astype(np.float64)
+
+    def _add_binned(self, values: DoubleArray, place: LongArray) -> DoubleArray:
+        bins = BINS + 1
+        cells = np.bincount(self._user * bins + place, weights=values, minlength=self._n_users * bins)
+        return cells.reshape(self._n_users, bins).astype(np.float64)
+
+
+def _ratio(part: DoubleArray, whole: DoubleArray, empty: float = float("nan")) -> DoubleArray:
+    return np.where(whole > 0, part / np.where(whole > 0, whole, 1.0), empty)

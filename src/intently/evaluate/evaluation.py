@@ -1,0 +1,122 @@
+"""The public `evaluate`: unfitted models in, a `Report` out, nothing leaked in between."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol, Self
+
+from intently import progress
+from intently.data import Dataset
+from intently.errors import InputError, MissingExtraError
+from intently.evaluate.chances import ask_pairs, is_calibrated, judge_chances
+from intently.evaluate.judgement import KS, Ranker, judge
+from intently.evaluate.protocol import Case, leave_one_out, temporal
+from intently.evaluate.report import Report, Result, facts_of, provenance
+
+PROTOCOLS = ("temporal", "leave-one-out")
+THRESHOLD = 0.5
+
+
+class Fittable(Ranker, Protocol):
+    """A model before it has seen anything: fitted here, on the past only."""
+
+    name: str
+
+    def fit(self, dataset: Dataset) -> Self:
+        """Learn from all of `dataset`."""
+
+    def settings(self) -> dict[str, Any]:
+        """Hyper-parameters, for the report."""
+
+
+def evaluate(
+    models: Mapping[str, Fittable] | Fittable,
+    dataset: Dataset,
+    cut: datetime | float | None = None,
+    *,
+    horizon_days: float = 28.0,
+    k: int = 10,
+    protocol: str = "temporal",
+    target: str | None = None,
+    reference: str = "",
+    threshold: float | None = None,
+) -> Report:
+    """Fit each model on the past, ask it about the future, and report.
+
+    A copy of each model is fitted, so a model that is fitted already keeps its state, and what it
+    learned elsewhere is forgotten here: no model can have seen the future.
+
+    models: by name, or a single one. cut, horizon_days, target: see `temporal`. protocol: "temporal" or
+    "leave-one-out". reference: the model that lifts are relative to; the last in NDCG@k by default.
+    threshold: yes from this probability on; None: the model's own `threshold`, or 0.5.
+    Raises InputError when the question makes no sense, or when no model could be judged; a model that
+    cannot run on this shop is in `Report.skipped` with its reason.
+    """
+    if protocol not in PROTOCOLS:
+        raise InputError(f"unknown protocol {protocol!r}; allowed: {', '.join(PROTOCOLS)}", field="protocol")
+    by_name = dict(models) if isinstance(models, Mapping) else {models.name: models}
+    if not by_name:
+        raise InputError("no model to evaluate", field="models")
+    if reference and reference not in by_name:
+        raise InputError(f"the reference {reference!r} is not among {', '.join(by_name)}", field="reference")
+    if protocol == "temporal":
+        case = temporal(dataset, cut, horizon_days=horizon_days, target=target)
+    else:
+        case = leave_one_out(dataset)
+    return evaluate_case(by_name, case, k, reference, threshold, dataset.end_s)
+
+
+def evaluate_case(
+    models: Mapping[str, Fittable],
+    case: Case,
+    k: int = 10,
+    reference: str = "",
+    threshold: float | None = None,
+    end_s: float | None = None,
+) -> Report:
+    """The same for a case at hand; `end_s` is where the whole data ends (default: as far as asked)."""
+    ks = tuple(sorted({*KS, k}))
+    results: dict[str, Result] = {}
+    skipped: dict[str, str] = {}
+    for name, model in models.items():
+        try:
+            results[name] = fit_and_judge(name, model, case, ks, threshold)
+        except (InputError, MissingExtraError) as error:
+            skipped[name] = str(error)
+            progress.note(f"skipped {name}: {error}")
+    if not results:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
+        raise InputError(f"no model could be judged: {reasons}")
+    if reference in skipped:
+        raise InputError(f"the reference {reference!r} could not be judged: {skipped[reference]}")
+    metric = f"ndcg@{k}"
+    ordered = sorted(results, key=lambda name: -results[name].judgement.mean(metric))
+    horizon_end = case.cut_s + case.horizon_days * 86400.0
+    return Report(
+        results={name: results[name] for name in ordered},
+        skipped=skipped,
+        reference=reference or ordered[-1],
+        k=k,
+        facts=facts_of(case, k, horizon_end if end_s is None else end_s),
+        provenance=provenance(),
+    )
+
+
+def fit_and_judge(
+    name: str, model: Fittable, case: Case, ks: Sequence[int], threshold: float | None = None
+) -> Result:
+    """Fit a copy of `model` on the case's training part and judge it."""
+    wall_s, cpu_s = time.perf_counter(), time.process_time()
+    fresh = copy.deepcopy(model).fit(case.train)
+    wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
+    progress.note(f"fitted {name} in {wall_s:.1f} s")
+    chances = None
+    if is_calibrated(fresh):
+        at = threshold if threshold is not None else float(getattr(fresh, "threshold", THRESHOLD))
+        chances = judge_chances(name, ask_pairs(fresh, case), at)
+    curve = tuple((float(e.loss), float(e.validation)) for e in getattr(fresh, "curve", ()))
+    judgement = judge(fresh, case, ks, name=name)
+    return Result(judgement, cpu_s, wall_s, model.settings(), chances, curve)
