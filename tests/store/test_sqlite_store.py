@@ -115,7 +115,7 @@ def test_identity_is_the_same_in_every_release(store: SqliteStore) -> None:
     assert [mark[0] for mark in marks] == IDENTITIES
 
 
-IDENTITIES = [5095526338602706400, -7507371609658139636, 6936838682404370218]
+IDENTITIES = [5095526338602706400, -8710502448946954058, 6936838682404370218]
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from narwhals.typing import IntoFrame
 
+    from intently.store import EventStore
+
 _POSITIVE_CODES = [EVENT_CODES[name] for name in POSITIVE]
 
 
@@ -82,6 +84,13 @@ class Dataset:
         from intently.data.frames import dataset_from_sequences
 
         return dataset_from_sequences(sequences, users, items)
+
+    @staticmethod
+    def from_store(store: EventStore) -> Dataset:
+        """Everything a store holds, as of now; raises StoreError when it cannot be read."""
+        from intently.data.frames import dataset_from_store
+
+        return dataset_from_store(store)
 
     def with_vectors(self, vectors: FloatArray) -> Dataset:
         """The same shop with text vectors, (n_items, d); raises InputError on a wrong shape."""

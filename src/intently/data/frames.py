@@ -11,42 +11,19 @@ import polars as pl
 from intently.data.dataset import Dataset
 from intently.data.histories import DAY_S
 from intently.data.ids import IdMap
+from intently.data.parse import Parsed, event_names, idents, numbers, rename_columns
+from intently.data.parse import canonical as canonical
+from intently.data.parse_times import guess_day_first, times
 from intently.errors import InputError
-from intently.schema import COLUMN_ALIASES, EVENT_ALIASES, EVENT_CODES, EVENTS
+from intently.schema import EVENT_CODES, ITEM_COLUMNS
+from intently.store.base import NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from narwhals.typing import IntoFrame
 
-_NUMBERS = ("value", "quantity", "price")
-
-
-def canonical(name: str) -> str:
-    """Lower case, spaces and dashes as underscores."""
-    return name.strip().lower().replace(" ", "_").replace("-", "_")
-
-
-def rename_columns(columns: Sequence[str], wanted: Sequence[str]) -> dict[str, str]:
-    """Source column -> our column, exact names first, then schema.COLUMN_ALIASES.
-
-    >>> rename_columns(["CustomerID", "title"], ["user_id", "title"])
-    {'title': 'title', 'CustomerID': 'user_id'}
-    """
-    found: dict[str, str] = {}
-    by_name = {canonical(column): column for column in reversed(columns)}
-    for ours in wanted:
-        if ours in by_name:
-            found[by_name[ours]] = ours
-    for ours in wanted:
-        if ours in found.values():
-            continue
-        for alias in COLUMN_ALIASES.get(ours, ()):
-            source = by_name.get(alias)
-            if source is not None and source not in found:
-                found[source] = ours
-                break
-    return found
+    from intently.store import EventStore
 
 
 def to_polars(frame: Any) -> pl.DataFrame:
@@ -62,30 +39,10 @@ def to_polars(frame: Any) -> pl.DataFrame:
     return pl.DataFrame({name: eager[name].to_list() for name in eager.columns})
 
 
-def time_seconds(column: pl.Series) -> pl.Series:
-    """Seconds since 1970 from datetimes, dates, ISO text or epoch numbers (s, ms, us by size)."""
-    dtype = column.dtype
-    if dtype == pl.Date or isinstance(dtype, pl.Datetime):
-        return column.cast(pl.Datetime("us")).dt.epoch("us") / 1e6
-    if dtype.is_numeric():
-        values = column.cast(pl.Float64)
-        scale = pl.when(values.abs() > 1e14).then(1e6).when(values.abs() > 1e11).then(1e3)
-        return pl.select(values / pl.select(scale.otherwise(1.0)).to_series()).to_series()
-    parsed = column.cast(pl.String).str.to_datetime(strict=False, time_zone="UTC")
-    return parsed.dt.epoch("us") / 1e6
-
-
-def event_codes(column: pl.Series) -> pl.Series:
-    """Codes of schema.EVENTS; null for a name nobody knows."""
-    table = EVENT_CODES | {alias: EVENT_CODES[name] for alias, name in EVENT_ALIASES.items()}
-    names = column.cast(pl.String).str.strip_chars().str.to_lowercase().str.replace_all("[ -]", "_")
-    return names.replace_strict(table, default=None, return_dtype=pl.UInt8)
-
-
 def dataset_from_frames(events: IntoFrame, items: IntoFrame | None, users: IntoFrame | None) -> Dataset:
     """See Dataset.from_frames."""
     raw = to_polars(events)
-    wanted = ("user_id", "item_id", "timestamp", "event", *_NUMBERS, "session_id")
+    wanted = ("user_id", "item_id", "timestamp", "event", *NUMBERS, "session_id")
     raw = raw.rename(rename_columns(raw.columns, wanted))
     missing = [name for name in ("user_id", "item_id", "timestamp") if name not in raw.columns]
     if missing:
@@ -94,23 +51,31 @@ def dataset_from_frames(events: IntoFrame, items: IntoFrame | None, users: IntoF
             hint="rename the columns; the aliases are in intently.schema.COLUMN_ALIASES",
             field=missing[0],
         )
-    time_s = time_seconds(raw["timestamp"])
-    purchase = pl.Series(np.full(raw.height, EVENT_CODES["purchase"], np.uint8))
-    codes = event_codes(raw["event"]) if "event" in raw.columns else purchase
-    for name, column in (("timestamp", time_s), ("event", codes), ("user_id", raw["user_id"])):
-        _refuse_nulls(name, column, raw)
-    _refuse_nulls("item_id", raw["item_id"], raw)
+    read = {"user_id": idents(raw["user_id"]), "item_id": idents(raw["item_id"])}
+    read["timestamp"] = times(raw["timestamp"], day_first=guess_day_first(raw["timestamp"]))
+    if "event" in raw.columns:
+        read["event"] = event_names(raw["event"])
+    read |= {name: numbers(raw[name]) for name in NUMBERS if name in raw.columns}
+    for name, parsed in read.items():
+        _refuse_faults(name, parsed, raw)
+    purchase = np.full(raw.height, EVENT_CODES["purchase"], np.uint8)
     table = pl.DataFrame(
         [
-            raw["user_id"].cast(pl.String).alias("user_id"),
-            raw["item_id"].cast(pl.String).alias("item_id"),
-            codes.alias("event"),
-            time_s.cast(pl.Float64).alias("time_s"),
-            *(_number(raw, name) for name in _NUMBERS),
+            read["user_id"].values.alias("user_id"),
+            read["item_id"].values.alias("item_id"),
+            read["event"].values.alias("event") if "event" in read else pl.Series("event", purchase),
+            read["timestamp"].values.alias("time_s"),
+            *(_number(name, read.get(name), raw.height) for name in NUMBERS),
             _session(raw),
         ]
     )
     return build(table, _table(items, "item_id"), _table(users, "user_id"))
+
+
+def dataset_from_store(store: EventStore) -> Dataset:
+    """See Dataset.from_store."""
+    events = store.events().with_columns(session=_session_codes(pl.col("session_id"))).drop("session_id")
+    return build(events, store.items(), store.users())
 
 
 def build(table: pl.DataFrame, item_table: pl.DataFrame | None, user_table: pl.DataFrame | None) -> Dataset:
@@ -122,7 +87,7 @@ def build(table: pl.DataFrame, item_table: pl.DataFrame | None, user_table: pl.D
     user_ids, user_table = _complete(table["user_id"], user_table, "user_id")
     events = (
         table.with_columns(user=_dense(table["user_id"], user_ids), item=_dense(table["item_id"], item_ids))
-        .select("user", "item", "event", "time_s", *_NUMBERS, "session")
+        .select("user", "item", "event", "time_s", *NUMBERS, "session")
         .sort("time_s", maintain_order=True)
     )
     return Dataset(events, user_ids, item_ids, item_table, user_table)
@@ -142,7 +107,7 @@ def dataset_from_sequences(
             "item_id": pl.Series([str(i) for s in sequences for i in s], dtype=pl.String),
             "event": pl.Series(np.full(rows, EVENT_CODES["purchase"], np.uint8)),
             "time_s": pl.Series(day * DAY_S, dtype=pl.Float64),
-            **{name: pl.Series([None] * rows, dtype=pl.Float32) for name in _NUMBERS},
+            **{name: pl.Series([None] * rows, dtype=pl.Float32) for name in NUMBERS},
             "session": pl.Series(np.full(rows, -1, np.int64)),
         }
     )
@@ -151,42 +116,43 @@ def dataset_from_sequences(
     return Dataset(made.events, made.users, made.items, made.item_table, made.user_table, timed=False)
 
 
-def _refuse_nulls(name: str, column: pl.Series, raw: pl.DataFrame) -> None:
-    bad = column.is_null()
-    if bad.any():
-        row = int(bad.arg_max() or 0)
-        got = raw[name][row] if name in raw.columns else None
-        allowed = f"; allowed: {', '.join(EVENTS)}" if name == "event" else ""
+def _refuse_faults(name: str, parsed: Parsed, raw: pl.DataFrame) -> None:
+    for rows, reason in parsed.faults:
+        row = int(rows.argmax())
         raise InputError(
-            f"{name} of row {row} cannot be read: got {str(got)[:80]!r}{allowed}",
+            f"{name} of row {row} {reason}: got {str(raw[name][row])[:80]!r}",
             hint="`intently import` keeps such rows in a rejects file",
             field=name,
         )
 
 
-def _number(raw: pl.DataFrame, name: str) -> pl.Series:
-    if name not in raw.columns:
-        return pl.Series(name, [None] * raw.height, dtype=pl.Float32)
-    return raw[name].cast(pl.Float32, strict=False).alias(name)
+def _number(name: str, parsed: Parsed | None, n: int) -> pl.Series:
+    if parsed is None:
+        return pl.Series(name, [None] * n, dtype=pl.Float32)
+    return parsed.values.cast(pl.Float32).alias(name)
 
 
 def _session(raw: pl.DataFrame) -> pl.Series:
     if "session_id" not in raw.columns:
         return pl.Series("session", np.full(raw.height, -1, np.int64))
-    return raw["session_id"].cast(pl.String).rank("dense").cast(pl.Int64).fill_null(-1).alias("session")
+    text = idents(raw["session_id"], required=False).values
+    return pl.DataFrame({"session": text}).select(_session_codes(pl.col("session")))["session"]
+
+
+def _session_codes(names: pl.Expr) -> pl.Expr:
+    """Dense numbers of session names, -1 for none."""
+    return names.rank("dense").cast(pl.Int64).fill_null(-1)
 
 
 def _table(frame: IntoFrame | None, key: str) -> pl.DataFrame | None:
     if frame is None:
         return None
     table = to_polars(frame)
-    wanted = [key, *(name for name in COLUMN_ALIASES if name not in ("user_id", "item_id"))]
-    if key == "user_id":
-        wanted = [key]
+    wanted = ITEM_COLUMNS if key == "item_id" else (key,)
     table = table.rename(rename_columns(table.columns, wanted))
     if key not in table.columns:
         raise InputError(f"the table lacks {key}; got columns {', '.join(table.columns)}", field=key)
-    table = table.with_columns(pl.col(key).cast(pl.String)).filter(pl.col(key).is_not_null())
+    table = table.with_columns(idents(table[key]).values.alias(key)).filter(pl.col(key).is_not_null())
     return table.unique(key, keep="last", maintain_order=True)
 
 

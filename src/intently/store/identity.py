@@ -1,9 +1,9 @@
 """What makes two events the same event: a stable 64-bit identity.
 
 Each column is mixed with the splitmix64 finaliser (Steele, Lea and Flood, OOPSLA 2014) and chained;
-texts enter as BLAKE2b. It is our own because it is kept on disk: frame libraries change their hashes
-between releases. Among n events some two different ones share an identity with a chance of n²/2⁶⁵:
-1 in 90,000 for 20 million events.
+texts enter as words of eight bytes, long ones as BLAKE2b. It is our own because it is kept on disk:
+frame libraries change their hashes between releases. Among n events some two different ones share an identity with a chance of n²/2⁶⁵:
+1 in 92,000 for 20 million events.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _STEP: Final = np.uint64(0x9E3779B97F4A7C15)
 _M1: Final = np.uint64(0xBF58476D1CE4E5B9)
 _M2: Final = np.uint64(0x94D049BB133111EB)
 _NOTHING: Final = 0x6E6F7468696E6721
+_SHORT: Final = 40  # bytes: a UUID with its dashes fits
 
 
 def identities(frame: pl.DataFrame, users: LongArray, items: LongArray) -> LongArray:
@@ -63,16 +64,17 @@ def _numbers(column: pl.Series) -> Words:
 
 
 def _texts(column: pl.Series) -> Words:
+    """Up to _SHORT bytes of UTF-8 as zero-padded words, chained with the length; longer as BLAKE2b."""
     if column.null_count() == len(column):
         return np.full(len(column), _NOTHING, np.uint64)
-    distinct = column.unique()
-    codes = [_NOTHING if text is None else _text(text) for text in distinct.to_list()]
-    table = pl.DataFrame({"text": distinct, "code": pl.Series(codes, dtype=pl.UInt64)})
-    joined = pl.DataFrame({"text": column}).join(
-        table, on="text", how="left", maintain_order="left", nulls_equal=True
-    )
-    return joined["code"].to_numpy().astype(np.uint64)
-
-
-def _text(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+    texts = column.fill_null("").cast(pl.Binary).to_list()
+    lengths = column.str.len_bytes().fill_null(0).to_numpy()
+    padded = np.array(texts, dtype=f"S{_SHORT}").view("<u8").reshape(len(texts), -1)  # (n, words)
+    words = _mix(lengths.astype(np.uint64))
+    for position in range(padded.shape[1]):
+        words = _mix(words ^ padded[:, position]) + _STEP
+    for row in np.flatnonzero(lengths > _SHORT).tolist():
+        digest = hashlib.blake2b(texts[row], digest_size=8).digest()
+        words[row] = int.from_bytes(digest, "little")
+    words[column.is_null().to_numpy()] = _NOTHING
+    return words
