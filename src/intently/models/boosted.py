@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     import lightgbm
 
 Table = tuple[LongArray, FloatArray, FloatArray]  # users, features, labels
+FEW_ROWS = 20_000
+"""Pairs below which one thread predicts them all."""
+
 HELD_SHARE = 0.1
 """Users kept from the trees, for early stopping and for the calibration."""
 
@@ -171,7 +174,8 @@ class Boosted(Recommender):
     def _probabilities(self, table: FloatArray) -> FloatArray:
         booster = self._ready()[1]
         assert booster is not None
-        raw = np.asarray(booster.predict(table, raw_score=True), np.float64)
+        threads = 1 if len(table) < FEW_ROWS else 0  # waking threads costs more than a list's worth of rows
+        raw = np.asarray(booster.predict(table, raw_score=True, num_threads=threads), np.float64)
         return sigmoid(raw * self.platt[0] + self.platt[1]).astype(np.float32)
 
     def _scores(self, histories: Histories) -> FloatArray:
@@ -196,7 +200,7 @@ class Boosted(Recommender):
         maker, booster = self._ready()
         assert booster is not None
         _, _, table = maker.make(histories, [list(items)])
-        shap = np.asarray(booster.predict(table, pred_contrib=True), np.float64)
+        shap = np.asarray(booster.predict(table, pred_contrib=True, num_threads=1), np.float64)
         return [reasons(maker.names, row, shap[i, :-1], most) for i, row in enumerate(table)]
 
     # -- keeping -------------------------------------------------------------------------------

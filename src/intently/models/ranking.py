@@ -66,9 +66,11 @@ def top_k(scores: FloatArray, k: int) -> Ranked:
     best = np.full((batch, k), -np.inf, np.float32)
     if width == 0:
         return Ranked(items, best)
-    threshold = np.partition(scores, n - width, axis=1)[:, n - width]
     for row in range(batch):
-        pool = np.flatnonzero(scores[row] >= threshold[row])  # ascending ids: ties are stable
+        pool = np.flatnonzero(scores[row] > -np.inf)  # ascending ids: ties are stable
+        if len(pool) > width:  # partitioning millions of equal -inf would be slow
+            pooled = scores[row, pool]
+            pool = pool[pooled >= np.partition(pooled, len(pool) - width)[len(pool) - width]]
         order = pool[np.argsort(-scores[row, pool], kind="stable")[:width]]
         order = order[np.isfinite(scores[row, order])]
         items[row, : len(order)] = order
