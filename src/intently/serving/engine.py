@@ -156,7 +156,9 @@ def stage(standing: Standing | None) -> str:
 
 def threshold(standing: Standing | None) -> float:
     """The probability from which the decision is yes."""
-    return float(standing.fact("threshold", 0.5)) if standing else 0.5
+    if standing is None:
+        return 0.5
+    return float(standing.fact("threshold", getattr(standing.model, "threshold", 0.5)))
 
 
 def training_progress(path: Path) -> dict[str, Any] | None:

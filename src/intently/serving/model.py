@@ -29,10 +29,27 @@ log = logging.getLogger("intently.serving")
 
 
 class ReasonLike(Protocol):
-    """Why an item is answered: plain words and how much they add to the score."""
+    """Why an item is answered: plain words, how much they add to the score, and what fills them."""
 
-    text: str
-    effect: float
+    @property
+    def code(self) -> str:
+        """Family of evidence."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """English words."""
+        ...
+
+    @property
+    def effect(self) -> float:
+        """What it adds, in log-odds."""
+        ...
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The figures in the text, to word it in another language."""
+        ...
 
 
 @runtime_checkable
@@ -51,12 +68,17 @@ class Calibrated(Protocol):
 
 
 class Standing:
-    """One loaded artifact and the table from the memory's item numbers to its dense ids."""
+    """One loaded artifact and the table from the memory's item numbers to its dense ids.
+
+    calibrated: the model as one that gives probabilities, None when its scores are only an order.
+    """
 
     def __init__(self, made: Artifact, numbers: Numbers) -> None:
         self.artifact = made
         self.titles = _texts(made, "title")
         self.categories = _texts(made, "category")
+        model = made.model
+        self.calibrated = model if isinstance(model, Calibrated) and model.calibrated else None
         self._numbers = numbers
         self._dense: IntArray = made.items.indices(list(numbers.ids))
 
@@ -64,12 +86,6 @@ class Standing:
     def model(self) -> Recommender:
         """What ranks."""
         return self.artifact.model
-
-    @property
-    def calibrated(self) -> Calibrated | None:
-        """The model as one that gives probabilities, None when its scores are only an order."""
-        model = self.artifact.model
-        return model if isinstance(model, Calibrated) and model.calibrated else None
 
     def fact(self, name: str, default: Any) -> Any:
         """A value of the manifest."""
@@ -133,7 +149,7 @@ class LiveModel:
             self.trouble = ""
         except Exception as error:  # whatever is wrong with the new one, the old one goes on
             reason = error.message if isinstance(error, IntentlyError) else type(error).__name__
-            self.trouble = f"the new model was refused: {reason}"
+            self.trouble = f"the published model was refused: {reason}"
             log.warning(self.trouble)
 
     def _watch(self) -> None:

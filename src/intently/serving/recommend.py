@@ -118,9 +118,9 @@ def reasons_of(standing: Standing, view: Asked, items: list[int]) -> list[list[W
     calibrated = standing.calibrated
     if calibrated is not None:
         found = calibrated.reasons(history, items)
-        return [[Why(reason.text, finite(reason.effect)) for reason in row] for row in found]
+        return [[Why(r.text, finite(r.effect), r.code, r.values) for r in row] for row in found]
     met = _met(history)
-    return [[Why(met[item], None)] if item in met else [] for item in items]
+    return [[Why(met[item], None, "met")] if item in met else [] for item in items]
 
 
 def finite(value: float) -> float | None:
@@ -164,7 +164,7 @@ def _popular(
         return []
     if standing is not None and not standing.model.repeats:
         taken |= {engine.memory.items.ids[number] for number in view.deeds.items.tolist()}
-    for item_id in _popular_ids(engine):
+    for item_id in _popular_ids(engine, asked.n + len(taken)):
         if len(chosen) + len(out) >= asked.n:
             break
         if item_id in taken:
@@ -179,15 +179,17 @@ def _popular(
                 probability=None,
                 rank=len(chosen) + len(out) + 1,
                 source="popular",
-                reasons=[Why("met most often in this shop lately", None)] if asked.explain else [],
+                reasons=[Why("met most often in this shop lately", None, "popular_here")]
+                if asked.explain
+                else [],
             )
         )
     return out
 
 
-def _popular_ids(engine: Engine) -> Iterable[str]:
+def _popular_ids(engine: Engine, most: int) -> Iterable[str]:
     ids = engine.memory.items.ids
-    return (ids[number] for number in engine.memory.popular.tolist())
+    return (ids[number] for number in engine.memory.popular[:most].tolist())
 
 
 def _filled_by(view: Asked, by_model: int, total: int) -> str:

@@ -177,10 +177,16 @@ class HistoryQuery(Request):
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """A reason in plain words; `effect` is what it adds to the score, null when not known."""
+    """A reason in plain words.
+
+    `effect` is what it adds to the log-odds, null when not known; `code` and `values` say the same for
+    a page in another language.
+    """
 
     text: str
     effect: float | None
+    code: str = ""
+    values: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
