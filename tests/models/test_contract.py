@@ -24,6 +24,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "popular": {},
     "repeat": {},
     "covisit": {},
+    "linear": {"l2": 1.0},
 }
 """Settings under which each model fits a tiny shop in a second or two."""
 
@@ -37,7 +38,7 @@ HISTORY = st.lists(st.integers(0, N_ITEMS - 1), max_size=12)
 
 
 def make(name: str) -> Recommender:
-    return model_class(name)(**SETTINGS[name])
+    return model_class(name)(**SETTINGS.get(name, {}))
 
 
 @lru_cache(maxsize=1)

@@ -19,6 +19,8 @@ REGISTRY = {
     "popular": "intently.models.popular:Popular",
     "repeat": "intently.models.repeat:Repeat",
     "covisit": "intently.models.covisit:CoVisit",
+    "linear": "intently.models.linear:Linear",
+    "sequence": "intently.models.sequence:Sequence",
 }
 
 
