@@ -19,6 +19,9 @@ from intently.store.base import MAX_ID, MAX_NUMBER
 MISSING: Final = ("", "null", "nan", "none", "undefined", "na", "n/a", "nat", "<na>", "\\n")
 """Words (in any case) that other systems write for "no value"."""
 
+UNUSABLE: Final = "\0"
+"""Stands, in a column of text, for an object, a list, or a number too large to be exact."""
+
 
 @dataclass(frozen=True)
 class Parsed:
@@ -57,7 +60,7 @@ def rename_columns(columns: Sequence[str], wanted: Sequence[str]) -> dict[str, s
 
 
 def text_of(column: pl.Series) -> tuple[pl.Series, BoolArray]:
-    """(the column as text without outer spaces and with MISSING as null, rows that are no text).
+    """(text without outer spaces, MISSING as null; rows that are no text).
 
     Whole numbers kept as floats (what pandas makes of ids with a gap) lose their ".0".
     """
@@ -69,11 +72,13 @@ def text_of(column: pl.Series) -> tuple[pl.Series, BoolArray]:
         return _float_text(column.cast(pl.Float64))
     elif dtype.is_nested() or dtype in (pl.Boolean, pl.Object, pl.Time, pl.Duration):
         return pl.Series(column.name, [None] * len(column), dtype=pl.String), column.is_not_null().to_numpy()
-    text = column.cast(pl.String).str.strip_chars()
+    text = column.cast(pl.String)
     if dtype.is_integer():
         return text, none
+    strange = (text == UNUSABLE).fill_null(False)
+    text = text.set(strange, None).str.strip_chars()
     missing = text.str.len_bytes().is_between(0, 9) & text.str.to_lowercase().is_in(list(MISSING))
-    return text.set(missing.fill_null(False), None), none
+    return text.set(missing.fill_null(False), None), strange.to_numpy()
 
 
 def idents(column: pl.Series, *, required: bool = True) -> Parsed:
@@ -135,13 +140,13 @@ def _without(values: pl.Series, faults: list[tuple[BoolArray, str]]) -> pl.Serie
 
 
 def _decoded(column: pl.Series) -> pl.Series:
-    """Bytes as text; bytes that are not UTF-8 become a NUL, which no id may hold."""
+    """Bytes as text; bytes that are not UTF-8 become UNUSABLE."""
     parts: list[str | None] = []
     for raw in column.to_list():
         try:
             parts.append(None if raw is None else raw.decode())
         except UnicodeDecodeError:
-            parts.append("\0")
+            parts.append(UNUSABLE)
     return pl.Series(column.name, parts, dtype=pl.String)
 
 

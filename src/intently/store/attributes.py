@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,14 +10,26 @@ from typing import Any
 import orjson
 import polars as pl
 
+from intently.errors import InputError
+from intently.store.base import MAX_ID, TableRows
+
 Attributes = dict[str, Any]
 
 
-def attributes_of(frame: pl.DataFrame, key: str) -> Iterator[tuple[str, Attributes]]:
-    """(id, its attributes without the nulls) of each row."""
-    names = [name for name in frame.columns if name != key]
-    for ident, *values in frame.select(key, *names).iter_rows():
-        yield ident, {n: _plain(v) for n, v in zip(names, values, strict=True) if v is not None}
+def attributes_of(rows: TableRows, key: str) -> list[tuple[str, Attributes]]:
+    """(id, its attributes without the nulls) of each row.
+
+    Raises InputError for a row whose id is not text of 1 to MAX_ID characters without NUL.
+    """
+    found = []
+    for position, row in enumerate(rows.iter_rows(named=True) if isinstance(rows, pl.DataFrame) else rows):
+        ident = row.get(key)
+        if not isinstance(ident, str) or not 0 < len(ident) <= MAX_ID or "\0" in ident:
+            allowed = f"text of 1 to {MAX_ID} characters without NUL"
+            message = f"{key} of row {position}: got {str(ident)[:80]!r}, allowed: {allowed}"
+            raise InputError(message, field=key)
+        found.append((ident, {n: _plain(v) for n, v in row.items() if v is not None and n != key}))
+    return found
 
 
 def to_json(attributes: Attributes) -> str:

@@ -34,6 +34,8 @@ MAX_ID: Final = 512
 """Longest id in characters."""
 
 EventRows = pl.DataFrame | Sequence[Mapping[str, object]]
+TableRows = pl.DataFrame | Sequence[Mapping[str, object]]
+"""Rows of items or users: the id and any attributes that JSON can hold."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,14 @@ class EventStore(Protocol):
         """
         ...
 
-    def upsert_items(self, frame: pl.DataFrame) -> Added:
-        """Add items or merge into known ones; null cells change nothing; same again: a duplicate."""
+    def upsert_items(self, rows: TableRows) -> Added:
+        """Add items or merge into known ones; null cells change nothing; same again: a duplicate.
+
+        Raises InputError (nothing is stored) for a row whose item_id is not text of 1 to MAX_ID.
+        """
         ...
 
-    def upsert_users(self, frame: pl.DataFrame) -> Added:
+    def upsert_users(self, rows: TableRows) -> Added:
         """As upsert_items, for users."""
         ...
 

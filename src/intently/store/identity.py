@@ -2,8 +2,8 @@
 
 Each column is mixed with the splitmix64 finaliser (Steele, Lea and Flood, OOPSLA 2014) and chained;
 texts enter as words of eight bytes, long ones as BLAKE2b. It is our own because it is kept on disk:
-frame libraries change their hashes between releases. Among n events some two different ones share an identity with a chance of n²/2⁶⁵:
-1 in 92,000 for 20 million events.
+frame libraries change their hashes between releases. Among n events some two different ones share an
+identity with a chance of n²/2⁶⁵: 1 in 92,000 for 20 million events.
 """
 
 from __future__ import annotations

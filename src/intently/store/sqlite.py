@@ -16,15 +16,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import numpy as np
 import polars as pl
 
-from intently.errors import InputError, StoreError
+from intently.errors import StoreError
 from intently.schema import LongArray
 from intently.store import attributes as attr
-from intently.store.base import NUMBERS, Added, Counts, EventRows, typed_events
+from intently.store.base import NUMBERS, Added, Counts, EventRows, TableRows, typed_events
 from intently.store.identity import identities, micros
 
 VERSION: Final = 1
@@ -89,13 +89,13 @@ class SqliteStore:
             _insert_events(db, frame, users, items, fresh, _last_row(db))
         return Added(len(fresh), frame.height - len(fresh), tuple(fresh.tolist()))
 
-    def upsert_items(self, frame: pl.DataFrame) -> Added:
+    def upsert_items(self, rows: TableRows) -> Added:
         """See EventStore.upsert_items."""
-        return self._upsert("items", "item_id", frame)
+        return self._upsert("items", "item_id", rows)
 
-    def upsert_users(self, frame: pl.DataFrame) -> Added:
+    def upsert_users(self, rows: TableRows) -> Added:
         """See EventStore.upsert_users."""
-        return self._upsert("users", "user_id", frame)
+        return self._upsert("users", "user_id", rows)
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -232,16 +232,11 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise _explain(self.path, error) from error
 
-    def _upsert(self, table: str, key: str, frame: pl.DataFrame) -> Added:
-        if key not in frame.columns:
-            raise InputError(f"the table lacks {key}; got {', '.join(frame.columns)}", field=key)
-        if frame[key].dtype != pl.String or frame[key].null_count():
-            raise InputError(f"{key} must be text without nulls, got {frame[key].dtype}", field=key)
-        changed = 0
+    def _upsert(self, table: str, key: str, rows: TableRows) -> Added:
+        given = attr.attributes_of(rows, key)
         with self._write() as db:
-            for ident, given in attr.attributes_of(frame, key):
-                changed += _merge(db, table, ident, given)
-        return Added(changed, frame.height - changed)
+            changed = sum(_merge(db, table, ident, attributes) for ident, attributes in given)
+        return Added(changed, len(given) - changed)
 
     def _table(self, table: str, key: str) -> pl.DataFrame:
         with self._read() as db:
@@ -323,10 +318,7 @@ def _columns(cursor: sqlite3.Cursor) -> pl.DataFrame:
     """All rows of a cursor, chunk by chunk, as typed columns."""
     parts = [pl.DataFrame(schema=_READ_TYPES)]
     while rows := cursor.fetchmany(_CHUNK):
-        columns: list[tuple[Any, ...]] = list(zip(*rows, strict=True))
-        parts.append(
-            pl.DataFrame([pl.Series(n, c, t) for (n, t), c in zip(_READ_TYPES.items(), columns, strict=True)])
-        )
+        parts.append(pl.DataFrame(rows, schema=_READ_TYPES, orient="row"))
     return pl.concat(parts)
 
 
