@@ -21,6 +21,7 @@ REGISTRY = {
     "covisit": "intently.models.covisit:CoVisit",
     "linear": "intently.models.linear:Linear",
     "sequence": "intently.models.sequence:Sequence",
+    "boosted": "intently.models.boosted:Boosted",
 }
 
 

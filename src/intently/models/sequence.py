@@ -1,0 +1,237 @@
+"""Causal self-attention over what a user did: the next item, from ids and text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from intently.data import Dataset, Histories
+from intently.errors import InputError
+from intently.evaluate import metrics
+from intently.models.base import BATCH, Recommender, State
+from intently.models.ranking import top_k
+from intently.nn.inference import encode
+from intently.nn.packing import Bags, Packed, pack, windows
+from intently.schema import FloatArray, IntArray, LongArray
+
+if TYPE_CHECKING:
+    from intently.nn.next_item import NextItem
+
+HELD_SHARE = 0.1
+HELD_MOST = 2048
+HELD_LEAST = 50
+"""Users whose last moment is held back to choose the epoch: a tenth, at most 2,048; none below 50."""
+
+
+class Sequence(Recommender):
+    """Transformer over a user's latest moments, trained to name the items of the next one.
+
+    SASRec (Kang and McAuley, ICDM 2018) with a softmax over the whole catalogue in place of one
+    negative, relative distances in place of position vectors, and item vectors from ids + text.
+    Differences that save time on a processor: sequences are packed by length, so nothing is padded
+    (nn/packing.py), and the softmax makes its own gradients (nn/losses.py). Items of one moment (a
+    basket) are one token, the mean of their vectors, since their order means nothing; the next
+    moment's items share the target equally.
+
+    The training stops when NDCG@10 of held-back moments (`HELD_SHARE` of the users) no longer rises
+    or `minutes` of wall time are spent, and keeps the best moving average of the weights. Answers
+    need no torch. A user without history gets what is popular; items nobody met score below all
+    others.
+
+    d: width. max_length: moments looked at. dropout: on tokens, attention and both parts of a block.
+    batch_tokens: moments a step. epochs: at most. text: use `dataset.vectors` when there are some.
+    candidates: a larger catalogue is sampled down to this many items in each step's softmax.
+    minutes: 0 means no limit.
+    """
+
+    name = "sequence"
+
+    def __init__(  # noqa: PLR0913 - the hyper-parameters
+        self,
+        d: int = 64,
+        blocks: int = 2,
+        heads: int = 2,
+        max_length: int = 50,
+        dropout: float = 0.3,
+        learning_rate: float = 0.003,
+        batch_tokens: int = 2048,
+        epochs: int = 40,
+        text: bool = True,
+        candidates: int = 16_384,
+        minutes: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        counts = {
+            "d": d, "blocks": blocks, "heads": heads, "max_length": max_length,
+            "batch_tokens": batch_tokens, "epochs": epochs, "candidates": candidates,
+        }  # fmt: skip
+        for field, value in counts.items():
+            if value < 1:
+                raise InputError(f"{field} must be at least 1, got {value}", field=field)
+        if d % heads:
+            raise InputError(f"d must be a multiple of heads, got d {d} and heads {heads}", field="heads")
+        if not 0 <= dropout < 1:
+            raise InputError(f"dropout must be in [0, 1), got {dropout}", field="dropout")
+        if not learning_rate > 0:
+            raise InputError(f"learning_rate must be above 0, got {learning_rate}", field="learning_rate")
+        if minutes < 0:
+            raise InputError(f"minutes must not be negative, got {minutes}", field="minutes")
+        self.d, self.blocks, self.heads = d, blocks, heads
+        self.max_length, self.dropout, self.learning_rate = max_length, dropout, learning_rate
+        self.batch_tokens, self.epochs, self.text = batch_tokens, epochs, text
+        self.candidates, self.minutes, self.seed = candidates, minutes, seed
+        self._forget()
+
+    def _forget(self) -> None:
+        self.vocabulary: IntArray = np.zeros(0, np.int32)  # dense ids of the items that were met
+        self.popularity: FloatArray = np.zeros(0, np.float32)  # share of events, by vocabulary
+        self.table: FloatArray = np.zeros((0, self.d), np.float32)  # item vectors, by vocabulary
+        self.weights: dict[str, FloatArray] = {}  # the encoder's; none when nobody has a next moment
+        self.curve: FloatArray = np.zeros((0, 2), np.float32)  # loss and NDCG@10 of each epoch
+
+    # -- learning ------------------------------------------------------------------------------
+
+    def _fit(self, dataset: Dataset) -> None:
+        self._forget()
+        histories = dataset.histories()
+        counts = np.bincount(histories.items, minlength=dataset.n_items)
+        self.vocabulary = np.flatnonzero(counts).astype(np.int32)
+        self.popularity = (counts[self.vocabulary] / max(counts.sum(), 1)).astype(np.float32)
+        bags = self._bags(histories)
+        if not (bags.lengths > 1).any():
+            return
+        random = np.random.default_rng(self.seed)
+        held = held_back(bags, random)
+        lengths = bags.lengths.copy()
+        lengths[held] -= 1
+        vectors = dataset.vectors if self.text else None
+        self._train(bags, lengths, held, None if vectors is None else vectors[self.vocabulary], random)
+
+    def _train(
+        self,
+        bags: Bags,
+        lengths: LongArray,
+        held: LongArray,
+        vectors: FloatArray | None,
+        random: np.random.Generator,
+    ) -> None:
+        import torch
+
+        from intently.nn.layers import Encoder
+        from intently.nn.next_item import NextItem
+        from intently.nn.training import Plan, train
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            encoder = Encoder(self.d, self.blocks, self.heads, self.max_length, self.dropout)
+            text = None if vectors is None else torch.from_numpy(principal(vectors, 2 * self.d))
+            share = torch.from_numpy(self.popularity)
+            net = NextItem(encoder, self.d, share, text, self.candidates, self.seed)
+
+        def batches() -> Iterator[tuple[Packed, Packed]]:
+            for first, size in windows(bags.ends, lengths, self.max_length, self.batch_tokens, random):
+                yield pack(bags, first, size)[:2]
+
+        def validate() -> float:
+            self._take(net)
+            return self._ndcg(bags, held)
+
+        plan = Plan(self.epochs, self.learning_rate, minutes=self.minutes, seed=self.seed)
+        epochs = train(net, batches, net.loss, validate if len(held) else None, plan)
+        self._take(net)
+        self.curve = np.array([(e.loss, e.validation) for e in epochs], np.float32)
+
+    def _take(self, net: NextItem) -> None:
+        """The network's weights as arrays."""
+        self.table = net.table().detach().numpy().copy()
+        self.weights = {name: value.numpy().copy() for name, value in net.encoder.state_dict().items()}
+
+    def _ndcg(self, bags: Bags, held: LongArray) -> float:
+        """Mean NDCG@10 of the held-back users' last moment, given the moments before it."""
+        total = 0.0
+        for start in range(0, len(held), BATCH):
+            users = held[start : start + BATCH]
+            stop = bags.ends[users + 1] - 1
+            scores = self._vectors(bags, bags.ends[users], stop) @ self.table.T
+            if not self.repeats:
+                scores[bags.between(bags.ends[users], stop)] = -np.inf
+            rows, truth = bags.between(stop, stop + 1)
+            sizes = np.bincount(rows, minlength=len(users))
+            found = metrics.hits(
+                top_k(scores, 10).items, np.append(0, np.cumsum(sizes)), truth.astype(np.int32)
+            )
+            total += float(metrics.ndcg(found, sizes, 10).sum())
+        return total / len(held)
+
+    # -- answering -----------------------------------------------------------------------------
+
+    def _scores(self, histories: Histories) -> FloatArray:
+        bags = self._bags(histories)
+        known = np.repeat(np.log(self.popularity)[None, :], len(histories), axis=0)
+        asked = np.flatnonzero(bags.lengths) if self.weights else np.zeros(0, np.int64)
+        if len(asked):
+            known[asked] = self._vectors(bags, bags.ends[asked], bags.ends[asked + 1]) @ self.table.T
+        below = known.min(axis=1, initial=0.0) - 1.0
+        scores = np.repeat(below.astype(np.float32)[:, None], self.n_items, axis=1)
+        scores[:, self.vocabulary] = known
+        return scores
+
+    def _vectors(self, bags: Bags, first: LongArray, stop: LongArray) -> FloatArray:
+        """(batch, d): what comes after the bags `first:stop`, of which the latest are looked at."""
+        lengths = np.minimum(stop - first, self.max_length)
+        inputs, _, order = pack(bags, stop - lengths, lengths)
+        tokens = self.table[inputs.items]
+        sizes = np.diff(inputs.starts)
+        if len(tokens) > len(sizes):
+            tokens = np.add.reduceat(tokens, inputs.starts[:-1])
+            tokens /= sizes[:, None]
+        hidden = encode(tokens, inputs.groups, self.weights, self.heads)
+        out = np.empty((len(first), self.d), np.float32)
+        out[order] = hidden[np.cumsum(lengths[order]) - 1]
+        return out
+
+    def _bags(self, histories: Histories) -> Bags:
+        """Moments in columns of the vocabulary; items nobody met are left out."""
+        column = np.full(self.n_items, -1, np.int64)
+        column[self.vocabulary] = np.arange(len(self.vocabulary))
+        columns = column[histories.items]
+        met = columns >= 0
+        rows = histories.rows[met].astype(np.int64)
+        return Bags.of(rows, histories.time_s[met], columns[met], len(histories))
+
+    # -- keeping -------------------------------------------------------------------------------
+
+    def _state(self) -> State:
+        own = {name: getattr(self, name) for name in ("vocabulary", "popularity", "table", "curve")}
+        return own | {f"encoder.{name}": value for name, value in self.weights.items()}
+
+    def _restore(self, state: State) -> None:
+        for name in ("vocabulary", "popularity", "table", "curve"):
+            setattr(self, name, state[name])
+        self.weights = {
+            name.removeprefix("encoder."): value
+            for name, value in state.items()
+            if name.startswith("encoder.")
+        }
+
+
+def held_back(bags: Bags, random: np.random.Generator) -> LongArray:
+    """Sequences whose last bag chooses the epoch; none where they would be too few to tell."""
+    able = np.flatnonzero(bags.lengths > 2)
+    count = min(int(HELD_SHARE * len(able)), HELD_MOST)
+    return np.sort(random.permutation(able)[:count]) if count >= HELD_LEAST else able[:0]
+
+
+def principal(vectors: FloatArray, width: int) -> FloatArray:
+    """(n, <= width) principal components of text vectors, each scaled to unit variance.
+
+    Scaled, what tells two close products apart reaches the network as strongly as their category.
+    """
+    centred = vectors - vectors.mean(0)
+    values, axes = np.linalg.eigh(centred.T @ centred / len(vectors))  # ascending
+    useful = np.flatnonzero(values > 1e-6 * max(values[-1], 1e-12))[-width:]
+    scaled: FloatArray = centred @ (axes[:, useful] / np.sqrt(values[useful]))
+    return np.ascontiguousarray(scaled, np.float32)

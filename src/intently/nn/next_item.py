@@ -1,0 +1,71 @@
+"""The network of the sequence model: item vectors, encoder, and the loss of a packed batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from intently.nn.layers import Encoder
+from intently.nn.losses import sample_columns, softmax_loss
+from intently.nn.packing import Packed
+
+INITIAL = 0.02
+
+
+class NextItem(nn.Module):
+    """Packed sequences of bags -> scores of the next bag's items.
+
+    An item's vector is its own, plus a linear map of its text vector where there is one; the same
+    vector stands for the item as input and as answer.
+
+    text: (n_items, width) or None. share: (n_items,) how often each item is a target, adds up to one.
+    candidates: at most about this many items are in the softmax of a step, see `sample_columns`.
+    """
+
+    text: Tensor | None
+    share: Tensor
+
+    def __init__(
+        self, encoder: Encoder, d: int, share: Tensor, text: Tensor | None, candidates: int, seed: int
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.own = nn.Parameter(torch.randn(len(share), d) * INITIAL)
+        self.register_buffer("share", share)
+        self.register_buffer("text", text)
+        self.map = None
+        if text is not None:
+            self.map = nn.Linear(text.shape[1], d, bias=False)
+            nn.init.normal_(self.map.weight, std=INITIAL)
+        self.candidates = candidates
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def table(self) -> Tensor:
+        """(n_items, d) item vectors."""
+        return self.own if self.map is None else self.own + self.map(self.text)
+
+    def hidden(self, inputs: Packed, table: Tensor) -> Tensor:
+        """(tokens, d): what comes after each token."""
+        items, starts = torch.from_numpy(inputs.items), torch.from_numpy(inputs.starts)
+        if len(items) == len(starts) - 1:
+            tokens = nn.functional.embedding(items, table)
+        else:
+            tokens = nn.functional.embedding_bag(items, table, starts[:-1], mode="mean")
+        out: Tensor = self.encoder(tokens, inputs.groups)
+        return out
+
+    def loss(self, batch: tuple[Packed, Packed]) -> Tensor:
+        """Mean cross-entropy of the next bag; each of a bag's items has an equal share of it."""
+        inputs, targets = batch
+        table = self.table()
+        hidden = self.hidden(inputs, table)
+        columns, rows = torch.from_numpy(targets.items), torch.from_numpy(targets.token)
+        sizes = np.diff(targets.starts)
+        weights = torch.from_numpy(np.repeat(1.0 / sizes, sizes).astype(np.float32))
+        if len(table) <= self.candidates:
+            return softmax_loss(hidden, table, rows, columns, weights)
+        sample, log_inclusion = sample_columns(columns, self.share, self.candidates, self.generator)
+        place = torch.zeros(len(table), dtype=torch.long)
+        place[sample] = torch.arange(len(sample))
+        return softmax_loss(hidden, table[sample], rows, place[columns], weights, log_inclusion)
