@@ -7,7 +7,7 @@ no code of a model runs, and torch loads only when a text is really encoded the 
 
     folder.py     finds a model folder and checks it      cache.py      vectors on disk, by content
     encoder.py    TextEncoder                             exact.py      torch, fp32
-    catalogue.py  which text of an item is read           fast.py       ONNX Runtime, int8
+    catalogue.py  which text of an item is read           fast.py       ONNX Runtime, int8 (quantise.py)
 """
 
 from intently.language.catalogue import catalogue_text, encode_catalogue

@@ -25,7 +25,8 @@ from intently.schema import FloatArray
 T = TypeVar("T")
 _WAIT_S = 60.0
 _ASK = 500
-_SCHEMA = "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, sum INTEGER, vector BLOB) WITHOUT ROWID"
+_PAGES = "PRAGMA page_size = 16384"  # whole vectors in a page; counts for a new file only
+_SCHEMA = "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, sum INTEGER, vector BLOB)"
 
 
 def default_cache() -> Path:
@@ -89,6 +90,7 @@ class VectorCache:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 with closing(sqlite3.connect(self.path, timeout=_WAIT_S)) as connection:
+                    connection.execute(_PAGES)
                     connection.execute(_SCHEMA)
                     return job(connection)
             except (sqlite3.OperationalError, OSError) as error:  # locked, full, read-only

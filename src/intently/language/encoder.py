@@ -16,7 +16,7 @@ import numpy as np
 from intently import progress
 from intently.errors import ArtifactError, InputError, MissingExtraError
 from intently.language.cache import VectorCache, default_cache, text_key
-from intently.language.fast import FastModel, Sheet
+from intently.language.fast import RECIPE, FastModel, Sheet
 from intently.language.folder import ModelFolder, open_folder
 from intently.schema import FloatArray, IntArray
 
@@ -121,7 +121,8 @@ class TextEncoder:
         if not texts:
             return vectors
         way = self._way(texts)
-        cache = VectorCache(self._home / f"{way}.db", self.size)
+        name = RECIPE if way == "fast" else way
+        cache = VectorCache(self._home / f"{name}.db", self.size)
         keys = [text_key(text) for text in texts]
         found = cache.get(keys)
         missing = []

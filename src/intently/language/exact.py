@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,21 +13,34 @@ from intently.errors import ArtifactError, InputError, MissingExtraError
 from intently.language.folder import ModelFolder
 from intently.schema import FloatArray, LongArray
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 Forward = Callable[[LongArray, LongArray], FloatArray]
 
 
 class SentenceModule(nn.Module):
     """Token ids and mask, (batch, length) -> unit vectors, (batch, size)."""
 
-    def __init__(self, model: nn.Module, pooling: str) -> None:
+    def __init__(self, model: PreTrainedModel, pooling: str) -> None:
         super().__init__()
-        self.model = model
+        self.model: PreTrainedModel = model
         self.pooling = pooling
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Pool the last layer over the tokens of `mask`, then scale to length 1."""
         hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state  # (batch, length, size)
         return nn.functional.normalize(pool(hidden, mask, self.pooling), dim=1)
+
+    @contextmanager
+    def plain_attention(self) -> Iterator[None]:
+        """Attention written out in simple operations, which export to a smaller and faster graph."""
+        before = self.model.config._attn_implementation
+        self.model.set_attn_implementation("eager")
+        try:
+            yield
+        finally:
+            self.model.set_attn_implementation(before)
 
 
 def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
