@@ -1,0 +1,105 @@
+"""Who may speak to the service, and how it ends."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from served import Running, running
+
+from intently.config import Settings
+from intently.errors import ConfigError
+from intently.serving.connection import Connection
+from intently.serving.server import is_loopback, serve, service_key
+
+KEY = "a-key-of-a-test-0123456789"
+
+
+def test_answers_carry_the_headers_that_keep_a_browser_safe(served: Running) -> None:
+    for path in ("/", "/static/page.js", "/v1/shop", "/v1/nothing"):
+        headers = served.client.get(path).headers
+        assert "default-src 'self'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+        assert "server" not in headers
+    assert served.client.get("/v1/shop").headers["cache-control"] == "no-store"
+
+
+def test_a_stranger_name_is_not_answered_on_loopback(served: Running) -> None:
+    for host, status in (("evil.example", 421), (f"localhost:{served.port}", 200), ("[::1]:80", 200)):
+        assert served.client.get("/v1/shop", headers={"host": host}).status_code == status
+
+
+def test_with_a_key_only_its_bearer_is_answered(simple_home: Path) -> None:
+    with running(simple_home, env={"INTENTLY_KEY": KEY}) as service:
+        asked = service.client.get
+        for given in ({}, {"authorization": "Bearer wrong"}, {"authorization": KEY}, {"authorization": "é"}):
+            raw = {name: value.encode("latin-1") for name, value in given.items()}
+            for path in ("/v1/shop", "/metrics", "/openapi.json", "/v1/nothing"):
+                answer = asked(path, headers=raw)
+                assert answer.status_code == 401
+                assert answer.headers["www-authenticate"] == "Bearer"
+                assert KEY not in answer.text
+        assert asked("/v1/shop", headers={"authorization": f"Bearer {KEY}"}).status_code == 200
+        assert asked("/healthz").status_code == asked("/").status_code == 200
+    assert KEY not in (simple_home / "serve.log").read_text()
+
+
+def test_an_open_address_gets_a_key_that_is_printed_once(simple_home: Path) -> None:
+    with running(simple_home, "--host", "0.0.0.0", env={"INTENTLY_KEY": ""}) as service:
+        log = (simple_home / "serve.log").read_text()
+        key = next(line.strip() for line in log.splitlines() if line.startswith("    "))
+        local = f"http://127.0.0.1:{service.port}/v1/shop"
+        assert httpx.get(local, trust_env=False).status_code == 401
+        told = httpx.get(local, headers={"authorization": f"Bearer {key}"}, trust_env=False)
+        assert told.status_code == 200
+
+
+def test_a_short_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTENTLY_KEY", "short")
+    with pytest.raises(ConfigError, match="at least 16 printable"):
+        service_key("127.0.0.1")
+    monkeypatch.delenv("INTENTLY_KEY")
+    assert service_key("127.0.0.1") == service_key("::1") == service_key("localhost") == ""
+    assert not is_loopback("192.168.0.1")
+
+
+def test_a_taken_port_is_said_in_words(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen(1)
+        settings = Settings(home=tmp_path, port=other.getsockname()[1])
+        with pytest.raises(ConfigError, match=r"cannot listen on 127\.0\.0\.1 port"):
+            serve(settings)
+
+
+async def hello(scope: dict[str, Any], _receive: Any, send: Any) -> None:
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body"})
+
+
+def test_a_half_sent_head_is_closed_and_a_whole_one_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("intently.serving.connection.HEAD_S", 0.2)
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(hello, http=Connection, ws="none", lifespan="off", log_level="error")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        with socket.create_connection(listener.getsockname(), timeout=20) as link:
+            link.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert link.recv(100).startswith(b"HTTP/1.1 200")
+            link.sendall(b"GET / HTTP/1.1\r\nHost: loc")
+            assert link.recv(100) == b""
+        with socket.create_connection(listener.getsockname(), timeout=20) as link:
+            assert link.recv(100) == b""
+    finally:
+        server.should_exit = True
+        thread.join()
