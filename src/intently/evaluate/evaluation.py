@@ -23,7 +23,9 @@ THRESHOLD = 0.5
 class Fittable(Ranker, Protocol):
     """A model before it has seen anything: fitted here, on the past only."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the report calls it."""
 
     def fit(self, dataset: Dataset) -> Self:
         """Learn from all of `dataset`."""

@@ -75,7 +75,6 @@ class Boosted(Recommender):
     # -- learning ------------------------------------------------------------------------------
 
     def _fit(self, dataset: Dataset) -> None:
-        self.repeats = True  # a probability is given to every candidate; rules decide on repeats
         earliest = dataset.end_s - self.cuts * self.horizon_days * DAY_S
         past = dataset.as_of(earliest)
         if not dataset.timed or past.n_events == 0:
@@ -90,6 +89,16 @@ class Boosted(Recommender):
         self._boost(tables)
         self._prepare(dataset, ItemFacts.of(dataset))
 
+    def refresh(self, dataset: Dataset) -> None:
+        """Bring the counters to the end of `dataset`; trees and inner models stay as fitted.
+
+        For publishing: what was judged on the last horizon then answers from today's counts. `dataset`
+        must have the ids of the one that was fitted.
+        """
+        if not self.fitted or dataset.n_items != self.n_items:
+            raise InputError(f"refresh needs the fitted shop's {self.n_items} items, got {dataset.n_items}")
+        self._prepare(dataset, ItemFacts.of(dataset))
+
     def _fit_inner(self, past: Dataset) -> dict[str, Recommender]:
         from intently.models import model_class
 
@@ -102,7 +111,9 @@ class Boosted(Recommender):
 
     def _prepare(self, dataset: Dataset, facts: ItemFacts) -> None:
         popular = np.argsort(-facts.facts[:, 1], kind="stable")[:1000].astype(np.int32)
-        vectors = dataset.vectors if self.text else None
+        vectors = None
+        if self.text and dataset.vectors is not None:  # rounded as they are saved: same answers after load
+            vectors = dataset.vectors.astype(np.float16).astype(np.float32)
         self.maker = PairMaker(self.models, facts, popular, vectors, self.n_new)
 
     def _table(self, dataset: Dataset, earliest: float, cut: int) -> Table:

@@ -1,0 +1,246 @@
+"""THE recipe: read it first.
+
+    store -> Dataset -> vectors -> candidates + boosted trees -> judged on the last horizon
+          -> gate (better than popularity and than the live model, with an interval) -> artifact
+
+`train` does it once and says what came of it; `serve` answers from what it publishes.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from intently import artifact, progress
+from intently.config import Settings
+from intently.data import Dataset
+from intently.errors import ArtifactError, InputError
+from intently.evaluate import Case, Interval, Report, judge, leave_one_out, temporal
+from intently.evaluate.chances import ask_pairs, is_calibrated, judge_chances
+from intently.evaluate.evaluation import fit_and_judge
+from intently.evaluate.judgement import Judgement
+from intently.evaluate.report import Result, facts_of, provenance
+from intently.models import Recommender
+from intently.models.boosted import Boosted
+from intently.recipe import Recipe, choose
+from intently.store import SqliteStore
+from intently.training import Steps
+
+METRIC = "ndcg@10"
+KS = (5, 10, 20)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one training run made: `promoted` says whether it answers now, `verdict` why."""
+
+    version: str
+    promoted: bool
+    verdict: str
+    report: Report
+    seconds: dict[str, float]  # by step
+
+
+def load_shop(settings: Settings) -> Dataset:
+    """The shop in the store; raises InputError when nothing was imported yet."""
+    if not settings.store_path.exists():
+        raise InputError(
+            f"no shop in {settings.home}", hint="run `intently import events.csv` first, or `intently demo`"
+        )
+    with SqliteStore(settings.store_path) as store:
+        dataset = Dataset.from_store(store)
+    if dataset.n_events == 0:
+        raise InputError(f"the shop in {settings.home} has no events", hint="run `intently import` first")
+    return dataset
+
+
+def read_catalogue(dataset: Dataset, settings: Settings) -> Dataset:
+    """The shop with text vectors; without any text, or without a language model, as it was."""
+    from intently.errors import MissingExtraError
+
+    if not any(dataset.titles()):
+        progress.note("no item has a title: the catalogue is not read")
+        return dataset
+    try:
+        from intently.language import TextEncoder, encode_catalogue
+
+        cache = settings.home / "vectors"
+        encoder = TextEncoder(Path(settings.encoder) if settings.encoder else None, cache=cache)
+        return encode_catalogue(dataset, encoder)
+    except (MissingExtraError, ModuleNotFoundError) as error:
+        progress.note(f"the catalogue is not read: {error}")
+        return dataset
+
+
+def train(
+    dataset: Dataset,
+    settings: Settings,
+    *,
+    stage: str = "full",
+    facts: dict[str, Any] | None = None,
+) -> Outcome:
+    """Train, judge, publish, and promote when the gate allows.
+
+    The judged model never saw the last `horizon_days`. What is published is that model with its
+    counters brought up to the end of the data; its trees and inner models stay as they were judged.
+    """
+    steps = Steps(settings.home / "training.json", of=5)
+    try:
+        with steps.step("reading the catalogue"):
+            shop = read_catalogue(dataset, settings) if stage == "full" else dataset
+        recipe = choose(shop, stage=stage, horizon_days=settings.horizon_days, seed=settings.seed)
+        progress.note(recipe.why)
+        case = case_of(shop, settings)
+        with steps.step(f"training {recipe.name}"):
+            model, cpu_s, wall_s = _fit(recipe.model(), case.train)
+        with steps.step("judging"):
+            judgement = judge(model, case, KS, name=recipe.name)
+            chances = None
+            if is_calibrated(model):
+                pairs = ask_pairs(model, case)
+                chances = judge_chances(recipe.name, pairs, float(getattr(model, "threshold", 0.5)))
+            main = Result(judgement, cpu_s, wall_s, model.settings(), chances)
+        with steps.step("judging the baselines"):
+            rivals = {
+                name: fit_and_judge(name, rival, case, KS)
+                for name, rival in recipe.rivals().items()
+                if name != recipe.name
+            }
+        report = _report(recipe, {recipe.name: main, **rivals}, case, shop)
+        with steps.step("publishing"):
+            promoted, verdict, version = _publish(model, shop, report, recipe, settings, stage, facts or {})
+    finally:
+        steps.close()
+    return Outcome(version, promoted, verdict, report, steps.seconds)
+
+
+def case_of(shop: Dataset, settings: Settings) -> Case:
+    """The last horizon as the future where there are times, else each user's last event."""
+    if not shop.timed:
+        return leave_one_out(shop, repeats=None)
+    return temporal(shop, horizon_days=settings.horizon_days, target=settings.target or None)
+
+
+def _fit(model: Recommender, train: Dataset) -> tuple[Recommender, float, float]:
+    wall_s, cpu_s = time.perf_counter(), time.process_time()
+    model.fit(train)
+    return model, time.process_time() - cpu_s, time.perf_counter() - wall_s
+
+
+def _report(recipe: Recipe, results: dict[str, Result], case: Case, shop: Dataset) -> Report:
+    order = sorted(results, key=lambda name: -results[name].judgement.mean(METRIC))
+    reference = "repeat" if "repeat" in results and recipe.name != "repeat" else "popular"
+    return Report(
+        results={name: results[name] for name in order},
+        skipped={},
+        reference=reference,
+        k=10,
+        facts=facts_of(case, 10, shop.end_s),
+        provenance=provenance(),
+    )
+
+
+def _publish(
+    model: Recommender,
+    shop: Dataset,
+    report: Report,
+    recipe: Recipe,
+    settings: Settings,
+    stage: str,
+    facts: dict[str, Any],
+) -> tuple[bool, str, str]:
+    judged = report.results[recipe.name].judgement
+    promoted, verdict = gate(judged, report, settings.artifacts)
+    if isinstance(model, Boosted):
+        model.refresh(shop)
+    else:
+        model.fit(shop)
+    said = {
+        "stage": stage,
+        "target": settings.target or shop.target,
+        "horizon_days": settings.horizon_days,
+        "threshold": float(getattr(model, "threshold", 0.5)),
+        "cut": report.facts["cut"],
+        "metrics": judged.means,
+        "judged": {"users": judged.users.tolist(), METRIC: judged.of(METRIC).round(6).tolist()},
+        "verdict": verdict,
+        **facts,
+    }
+    folder = artifact.publish(settings.artifacts, model, shop, said, card(report, recipe, verdict, facts))
+    report.write(settings.home / "reports", folder.name)
+    if promoted:
+        artifact.promote(settings.artifacts, folder.name)
+    return promoted, verdict, folder.name
+
+
+def gate(judged: Judgement, report: Report, root: Path) -> tuple[bool, str]:
+    """Whether a model may go live, and why: it must beat popularity, then the live model.
+
+    Both comparisons are paired on the same users, by the interval of the difference in NDCG@10. The
+    live model is held to its own recorded values when it was judged on the very same question; else it
+    saw part of this future, and the comparison would be unfair, so only popularity counts.
+    """
+    popular = report.results["popular"].judgement
+    over, share = judged.against(popular, METRIC)
+    if not over.low > 0:
+        return False, f"kept back: not better than popularity ({_points(over)} in {METRIC})"
+    told = f"better than popularity by {_percent(share)} in {METRIC}"
+    folder = artifact.live(root)
+    if folder is None:
+        return True, f"live: {told}; nothing was live before"
+    try:
+        manifest = artifact.verify(folder)
+    except ArtifactError as error:
+        return True, f"live: {told}; the model that was live cannot be read ({error.message})"
+    before = manifest.get("judged", {})
+    same = (
+        manifest.get("cut") == report.facts["cut"]
+        and before.get("users") == judged.users.tolist()
+        and METRIC in before
+    )
+    if not same:
+        return True, f"live: {told}; the live model was judged on other days and cannot be compared fairly"
+    import numpy as np
+
+    earlier = replace(judged, name="live", values={METRIC: np.asarray(before[METRIC], np.float64)})
+    over, share = judged.against(earlier, METRIC)
+    if not over.low > 0:
+        return False, f"kept back: not better than the live {manifest['model']} ({_points(over)} in {METRIC})"
+    return True, f"live: {told}, better than the live {manifest['model']} by {_percent(share)}"
+
+
+def _points(interval: Interval) -> str:
+    return f"{interval.value:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
+
+
+def _percent(interval: Interval) -> str:
+    return f"{interval.value:+.1%} [{interval.low:+.1%}, {interval.high:+.1%}]"
+
+
+def card(report: Report, recipe: Recipe, verdict: str, facts: dict[str, Any]) -> str:
+    """The model card, in Markdown."""
+    rows = report.leaderboard()
+    lines = [
+        f"# {recipe.name}",
+        "",
+        f"Trained by Intently: {recipe.why}.",
+        "",
+        f"Verdict: {verdict}.",
+        "",
+        "Judged on {users_asked} users, protocol {protocol}.".format_map(report.facts),
+        "",
+        f"| model | {report.metric} | 95 % interval |",
+        "| --- | --- | --- |",
+        *(
+            f"| {row['model']} | {row[report.metric]:.4f} | {row['low']:.4f} to {row['high']:.4f} |"
+            for row in rows.iter_rows(named=True)
+        ),
+        "",
+        "Intended use: ranking and purchase probabilities for the shop that it was trained on. Not for price"
+        " or terms that depend on who asks.",
+    ]
+    if note := facts.get("data_note"):
+        lines += ["", f"Data: {note}"]
+    return "\n".join(lines) + "\n"
