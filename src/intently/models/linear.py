@@ -176,9 +176,8 @@ def moments(histories: Histories, n_items: int) -> tuple[sparse.csr_matrix, Long
     new[1:] = (rows[1:] != rows[:-1]) | (back[1:] != back[:-1])
     moment = np.cumsum(new) - 1
     indptr = np.append(np.flatnonzero(new), len(rows))
-    met = sparse.csr_matrix(
-        (np.ones(len(rows), np.float32), histories.items, indptr), (len(indptr) - 1, n_items)
-    )
+    ones = np.ones(len(rows), np.float32)
+    met = sparse.csr_matrix((ones, histories.items.copy(), indptr), (len(indptr) - 1, n_items))
     met.sum_duplicates()
     met.data[:] = 1.0
     first = np.flatnonzero(new)
