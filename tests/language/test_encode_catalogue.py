@@ -42,6 +42,15 @@ def test_text_never_says_null_or_the_same_thing_twice() -> None:
     assert catalogue_text(dataset) == ["Lotus green tea", "", "", "a b, c"]
 
 
+def test_a_part_counts_as_said_by_its_words_not_by_its_letters() -> None:
+    dataset = shop(
+        title=["Salsa (salads / dips)", "steam iron", "立顿绿茶"],
+        category=["Salads/Dips", "Tea", "绿茶"],
+        brand=[None, "Iron", "立顿"],
+    )
+    assert catalogue_text(dataset) == ["Salsa (salads / dips)", "steam iron, Tea", "立顿绿茶"]
+
+
 def test_text_of_lists_numbers_and_missing_columns() -> None:
     assert catalogue_text(shop(category=[["Food", "Tea"], None])) == ["Food Tea", ""]
     assert catalogue_text(shop(title=[1984, 7])) == ["1984", "7"]

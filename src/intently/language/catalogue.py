@@ -16,14 +16,15 @@ PARTS = {"title": 300, "category": 100, "brand": 60, "description": 200}
 
 _NOTHING = ("", "null", "none", "nan", "n/a", "unknown")
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
-_WORD = re.compile(r"\w")
+_LETTER = re.compile(r"[^\W\d_]")
+_WORD = re.compile(r"\w+")
 HAN_SHARE = 0.2
 
 
 def catalogue_text(dataset: Dataset) -> list[str]:
     """One text an item: title, category, brand and the start of the description, whatever is there.
 
-    A part that the text already contains is not said twice; empty cells and the words that stand
+    A part whose words the text already contains is not said twice; empty cells and the words that stand
     for them (null, none, nan, n/a) are left out. '' when nothing is known.
     """
     table = dataset.item_table
@@ -33,7 +34,7 @@ def catalogue_text(dataset: Dataset) -> list[str]:
             continue
         for row, part in enumerate(_column(table[name], limit)):
             text = texts[row]
-            if part and part.casefold() not in text.casefold():
+            if part and not _said(part.casefold(), text.casefold()):
                 texts[row] = f"{text}, {part}" if text else part
     return texts
 
@@ -79,8 +80,19 @@ def shorten(text: str, limit: int) -> str:
     return head if blank and head else text[:limit]
 
 
+def _said(part: str, text: str) -> bool:
+    """Whether `text` contains all words of `part`, or the whole of it where Chinese has no blanks.
+
+    >>> _said("salads/dips", "salsa (salads / dips), 16 oz"), _said("tea", "steam iron")
+    (True, False)
+    """
+    if _HAN.search(part) and part in text:
+        return True
+    return set(_WORD.findall(part)) <= set(_WORD.findall(text))
+
+
 def _mostly_han(texts: list[str]) -> float:
     """Share of the non-empty texts of which more than half of the letters are Han."""
     known = [text for text in texts if text]
-    han = sum(2 * len(_HAN.findall(text)) > len(_WORD.findall(text)) for text in known)
+    han = sum(2 * len(_HAN.findall(text)) > len(_LETTER.findall(text)) for text in known)
     return han / len(known) if known else 0.0
