@@ -8,7 +8,6 @@ keeps every metric of every user; `metrics` ranks, `classification` and `chances
 
 import sys
 from types import ModuleType
-from typing import Any
 
 from intently.evaluate.evaluation import evaluate, evaluate_case
 from intently.evaluate.intervals import Interval, difference, lift, mean_interval
@@ -35,8 +34,7 @@ __all__ = [
 class _Room(ModuleType):
     """`from intently import evaluate` finds this room once it is loaded: calling it evaluates."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Report:
-        return evaluate(*args, **kwargs)
+    __call__ = staticmethod(evaluate)
 
 
 sys.modules[__name__].__class__ = _Room

@@ -1,8 +1,8 @@
 """How well one model's probabilities hold on a `Case`: each figure with its interval over users.
 
-Judged are the pairs that the model itself puts forward (its `PAIRS` best items for each user): those are
-the probabilities anyone gets to see. A true item that is not among them is no pair here; `reached`
-says how much of the truth the pairs hold.
+Judged are the pairs that the model itself puts forward, all candidates up to `PAIRS` a user: those are the
+probabilities anyone gets to see. A true item that is not among them is no pair here; `reached` says
+how much of the truth the pairs hold.
 
 Every figure but the AUC is a ratio of sums over pairs, so a user is one row of sums, a bootstrap draw
 is one weighting of those rows, and a thousand draws are one matrix product. The AUC needs all pairs
@@ -13,12 +13,9 @@ enlarges: a draw adds noise to noise, so their intervals lean upwards and are on
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from intently import progress
-from intently.data import Histories
 from intently.errors import InputError
 from intently.evaluate.classification import (
     BINS,
@@ -30,25 +27,15 @@ from intently.evaluate.classification import (
     reliability,
 )
 from intently.evaluate.intervals import DRAWS, Interval, percentile, resamples
-from intently.evaluate.judgement import ASKED_AT_ONCE, Ranker
+from intently.evaluate.judgement import Answer, Ranker, ask
 from intently.evaluate.metrics import hits
 from intently.evaluate.protocol import Case
-from intently.schema import BoolArray, DoubleArray, FloatArray, IntArray, LongArray
+from intently.schema import BoolArray, DoubleArray, IntArray, LongArray
 
-PAIRS = 100
+PAIRS = 2000
 AUC_DRAWS = 200
 LIKELY = 0.1
 """`ece_likely` looks only at pairs given more than this: what a shop would act on."""
-
-
-@runtime_checkable
-class Calibrated(Protocol):
-    """A ranker whose answers can be asked for a probability."""
-
-    calibrated: bool
-
-    def probability(self, histories: Histories, items: list[list[int]]) -> list[FloatArray]:
-        """P(event within the horizon) of these items, one array a history."""
 
 
 @dataclass(frozen=True)
@@ -90,33 +77,30 @@ FIGURES = (
 
 
 def is_calibrated(model: object) -> bool:
-    """Whether the model says that its answers are probabilities."""
-    return isinstance(model, Calibrated) and bool(model.calibrated)
+    """Whether the model says (`calibrated = True`) that its scores are probabilities."""
+    return bool(getattr(model, "calibrated", False))
 
 
 def ask_pairs(model: Ranker, case: Case, k: int = PAIRS) -> Pairs:
-    """The `k` best items of each user with the model's probability.
+    """Up to `k` items that the model puts forward for each user, with its probability.
 
     Raises InputError when the model gives only an order.
     """
-    if not isinstance(model, Calibrated):
+    return pairs_of(ask(model, case, min(k, case.train.n_items)), case, model)
+
+
+def pairs_of(answer: Answer, case: Case, model: object) -> Pairs:
+    """The pairs in what a calibrated model answered; raises InputError for any other model."""
+    if not is_calibrated(model):
         raise InputError(f"{type(model).__name__} gives an order, not probabilities")
-    users, labels, chances = [], [], []
-    start = 0
-    with progress.track("asking for probabilities", total=len(case)) as advance:
-        for batch in case.histories.batches(ASKED_AT_ONCE):
-            items = model.top_k(batch, k, repeats=case.repeats).items
-            indptr = case.indptr[start : start + len(batch) + 1]
-            right = hits(items, indptr - indptr[0], case.truth[indptr[0] : indptr[-1]])
-            listed = items >= 0
-            given = model.probability(batch, [row[row >= 0].tolist() for row in items])
-            users.append((np.nonzero(listed)[0] + start).astype(np.int32))
-            labels.append(right[listed])
-            chances.append(np.concatenate(given).astype(np.float64))
-            start += len(batch)
-            advance(len(batch))
+    listed = answer.items >= 0
+    right = hits(answer.items, case.indptr, case.truth)
     return Pairs(
-        np.concatenate(users), np.concatenate(labels), np.concatenate(chances), len(case), len(case.truth)
+        np.nonzero(listed)[0].astype(np.int32),
+        right[listed],
+        answer.scores[listed].astype(np.float64),
+        len(case),
+        len(case.truth),
     )
 
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol, Self
 from intently import progress
 from intently.data import Dataset
 from intently.errors import InputError, MissingExtraError
-from intently.evaluate.chances import ask_pairs, is_calibrated, judge_chances
-from intently.evaluate.judgement import KS, Ranker, judge
+from intently.evaluate.chances import PAIRS, Chances, is_calibrated, judge_chances, pairs_of
+from intently.evaluate.judgement import KS, Judgement, Ranker, ask, judge, judge_answer
 from intently.evaluate.protocol import Case, leave_one_out, temporal
 from intently.evaluate.report import Report, Result, facts_of, provenance
 
@@ -57,18 +57,29 @@ def evaluate(
     Raises InputError when the question makes no sense, or when no model could be judged; a model that
     cannot run on this shop is in `Report.skipped` with its reason.
     """
-    if protocol not in PROTOCOLS:
-        raise InputError(f"unknown protocol {protocol!r}; allowed: {', '.join(PROTOCOLS)}", field="protocol")
     by_name = dict(models) if isinstance(models, Mapping) else {models.name: models}
     if not by_name:
         raise InputError("no model to evaluate", field="models")
     if reference and reference not in by_name:
         raise InputError(f"the reference {reference!r} is not among {', '.join(by_name)}", field="reference")
-    if protocol == "temporal":
-        case = temporal(dataset, cut, horizon_days=horizon_days, target=target)
-    else:
-        case = leave_one_out(dataset)
+    case = case_of(dataset, cut, protocol=protocol, horizon_days=horizon_days, target=target)
     return evaluate_case(by_name, case, k, reference, threshold, dataset.end_s)
+
+
+def case_of(
+    dataset: Dataset,
+    cut: datetime | float | None = None,
+    *,
+    protocol: str = "temporal",
+    horizon_days: float = 28.0,
+    target: str | None = None,
+) -> Case:
+    """The question by the protocol's name; raises InputError for an unknown one."""
+    if protocol == "temporal":
+        return temporal(dataset, cut, horizon_days=horizon_days, target=target)
+    if protocol == "leave-one-out":
+        return leave_one_out(dataset)
+    raise InputError(f"unknown protocol {protocol!r}; allowed: {', '.join(PROTOCOLS)}", field="protocol")
 
 
 def evaluate_case(
@@ -86,7 +97,7 @@ def evaluate_case(
     for name, model in models.items():
         try:
             results[name] = fit_and_judge(name, model, case, ks, threshold)
-        except (InputError, MissingExtraError) as error:
+        except (InputError, MissingExtraError, ModuleNotFoundError) as error:
             skipped[name] = str(error)
             progress.note(f"skipped {name}: {error}")
     if not results:
@@ -115,10 +126,18 @@ def fit_and_judge(
     fresh = copy.deepcopy(model).fit(case.train)
     wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
     progress.note(f"fitted {name} in {wall_s:.1f} s")
-    chances = None
-    if is_calibrated(fresh):
-        at = threshold if threshold is not None else float(getattr(fresh, "threshold", THRESHOLD))
-        chances = judge_chances(name, ask_pairs(fresh, case), at)
+    judgement, chances = judge_fitted(fresh, case, ks, name=name, threshold=threshold)
     curve = tuple((float(e.loss), float(e.validation)) for e in getattr(fresh, "curve", ()))
-    judgement = judge(fresh, case, ks, name=name)
     return Result(judgement, cpu_s, wall_s, model.settings(), chances, curve)
+
+
+def judge_fitted(
+    model: Ranker, case: Case, ks: Sequence[int] = KS, *, name: str, threshold: float | None = None
+) -> tuple[Judgement, Chances | None]:
+    """Lists and, for a calibrated model, probabilities, from asking a fitted model once."""
+    if not is_calibrated(model):
+        return judge(model, case, ks, name=name), None
+    k = max(*ks, min(PAIRS, case.train.n_items))
+    answer = ask(model, case, k, name=name)
+    at = threshold if threshold is not None else float(getattr(model, "threshold", THRESHOLD))
+    return judge_answer(answer.items, case, ks, name), judge_chances(name, pairs_of(answer, case, model), at)

@@ -16,18 +16,22 @@ from intently.errors import InputError
 from intently.evaluate.intervals import DRAWS, Interval, difference, lift, mean_intervals
 from intently.evaluate.metrics import coverage, hits, novelty, per_user, recall
 from intently.evaluate.protocol import GROUPS, Case
-from intently.schema import BoolArray, DoubleArray, IntArray, LongArray
+from intently.schema import BoolArray, DoubleArray, FloatArray, IntArray, LongArray
 
 ASKED_AT_ONCE = 1024
 KS = (5, 10, 20)
 
 
 class RankedLists(Protocol):
-    """What `top_k` answers: items (batch, k), best first, -1 where a list is shorter."""
+    """What `top_k` answers, best first; -1 and -inf where a list is shorter."""
 
     @property
     def items(self) -> IntArray:
         """(batch, k) dense item ids."""
+
+    @property
+    def scores(self) -> FloatArray:
+        """(batch, k), larger is better."""
 
 
 class Ranker(Protocol):
@@ -124,15 +128,40 @@ class Judgement:
         return values[self.groups[group]]
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a model answered to all users of a case, (users, k)."""
+
+    items: IntArray
+    scores: FloatArray
+
+
+def ask(model: Ranker, case: Case, k: int, *, name: str = "") -> Answer:
+    """The best `k` items of every user of the case, in batches and with a progress bar."""
+    items, scores = [], []
+    with progress.track(f"asking {name or _name(model)}", total=len(case)) as advance:
+        for batch in case.histories.batches(ASKED_AT_ONCE):
+            ranked = model.top_k(batch, k, repeats=case.repeats)
+            items.append(ranked.items)
+            scores.append(ranked.scores)
+            advance(len(batch))
+    return Answer(np.concatenate(items), np.concatenate(scores))
+
+
 def judge(model: Ranker, case: Case, ks: Sequence[int] = KS, *, name: str = "") -> Judgement:
     """Ask `model` (fitted on `case.train`) about every user of the case and measure its answers.
 
     Raises InputError when `ks` is empty or holds a k below 1.
     """
-    if not ks or min(ks) < 1:
-        raise InputError(f"ks must hold numbers of 1 or more, got {list(ks)}", field="ks")
-    label = name or getattr(model, "name", type(model).__name__)
-    items = _ask(model, case, max(ks), label)
+    _check(ks)
+    label = name or _name(model)
+    return judge_answer(ask(model, case, max(ks), name=label).items, case, ks, label)
+
+
+def judge_answer(items: IntArray, case: Case, ks: Sequence[int], name: str) -> Judgement:
+    """Measure lists (users, largest k or more) that were answered already."""
+    _check(ks)
+    items = np.ascontiguousarray(items[:, : max(ks)])
     n_items = case.train.n_items
     counts = case.item_counts()
     by_items = {}
@@ -141,7 +170,7 @@ def judge(model: Ranker, case: Case, ks: Sequence[int] = KS, *, name: str = "") 
         found, n_true = hits(items, indptr, truth), np.diff(indptr)
         by_items[group] = {f"recall@{k}": recall(found, n_true, k) for k in ks}
     return Judgement(
-        name=label,
+        name=name,
         ks=tuple(ks),
         users=case.histories.users,
         n_true=case.n_true,
@@ -155,10 +184,10 @@ def judge(model: Ranker, case: Case, ks: Sequence[int] = KS, *, name: str = "") 
     )
 
 
-def _ask(model: Ranker, case: Case, k: int, label: str) -> IntArray:
-    parts = []
-    with progress.track(f"asking {label}", total=len(case)) as advance:
-        for batch in case.histories.batches(ASKED_AT_ONCE):
-            parts.append(model.top_k(batch, k, repeats=case.repeats).items)
-            advance(len(batch))
-    return np.concatenate(parts)
+def _name(model: Ranker) -> str:
+    return str(getattr(model, "name", type(model).__name__))
+
+
+def _check(ks: Sequence[int]) -> None:
+    if not ks or min(ks) < 1:
+        raise InputError(f"ks must hold numbers of 1 or more, got {list(ks)}", field="ks")

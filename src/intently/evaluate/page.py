@@ -81,8 +81,10 @@ def verdict(report: Report) -> str:
     head = report.results[report.best].judgement.interval(report.metric)
     text = f"{report.best}: NDCG@{report.k} {_shown(head)}"
     lift = report.lift(report.best)
-    if lift is None or math.isnan(lift.value):
-        return text + "."
+    if lift is None:
+        return text + (", and nothing here beats it." if len(report.results) > 1 else ".")
+    if math.isnan(lift.value):
+        return text + f"; {report.reference} found nothing."
     sure = "" if lift.excludes(0.0) else "; the interval holds 0, so this may be chance"
     return f"{text}, {_percent(lift)} against {report.reference}{sure}."
 
@@ -124,18 +126,18 @@ def _board(report: Report) -> dict[str, Any]:
         rows.append(
             [
                 name,
-                _shown(judged.interval(report.metric)),
-                "–" if lift is None else _percent(lift),
-                *(f"{judged.mean(f'{m}@{k}'):.4f}" for m in others),
-                f"{judged.coverage[k]:.1%}",
-                f"{judged.novelty[k]:.1f}",
-                f"{result.fit_cpu_s:.1f}",
+                _cell(judged.interval(report.metric)),
+                ("–", "") if lift is None else _lift_cell(lift),
+                *((f"{judged.mean(f'{m}@{k}'):.4f}", "") for m in others),
+                (f"{judged.coverage[k]:.1%}", ""),
+                (f"{judged.novelty[k]:.1f}", ""),
+                (f"{result.fit_cpu_s:.1f}", ""),
             ]
         )
-    heads = ["model", f"NDCG@{k} [95 %]", f"against {report.reference} [95 %]"]
+    heads = ["model", f"NDCG@{k}", f"against {report.reference}"]
     heads += [f"recall@{k}", f"precision@{k}", f"MRR@{k}", f"MAP@{k}", f"hit@{k}"]
     heads += [f"coverage@{k}", "novelty, bits", "fit, CPU s"]
-    note = "Intervals: 1,000 bootstrap draws of users; comparisons are paired on the same users."
+    note = "Small: 95 % intervals, 1,000 bootstrap draws of users; comparisons are paired on the same users."
     return {"heads": heads, "rows": rows, "note": note}
 
 
@@ -143,12 +145,12 @@ def _group_table(report: Report) -> dict[str, Any]:
     rows = []
     for name, result in report.results.items():
         judged = result.judgement
-        users = [_shown(judged.interval(report.metric, group)) for group in GROUPS]
+        users = [_cell(judged.interval(report.metric, group)) for group in GROUPS]
         by_item = judged.by_item_group(report.k)
-        rows.append([name, *users, *(_shown(by_item[group]) for group in GROUPS)])
+        rows.append([name, *users, *(_cell(by_item[group]) for group in GROUPS)])
     f = report.facts
-    heads = ["model", *(f"NDCG, {g} users ({f['users'][g]:,})" for g in GROUPS)]
-    heads += [f"recall, {g} items ({f['items'][g]:,})" for g in GROUPS]
+    heads = ["model", *(f"{g} users\nNDCG, {f['users'][g]:,}" for g in GROUPS)]
+    heads += [f"{g} items\nrecall, {f['items'][g]:,}" for g in GROUPS]
     note = (
         f"Cold: no event before the cut; warm: 1 to {HOT_FROM - 1}; hot: {HOT_FROM} or more. "
         f"Recall@{report.k} of the true items of each kind, over the users who took one."
@@ -165,12 +167,8 @@ def _chances(chances: Chances, markup: type[str]) -> dict[str, Any]:
     return {
         "name": chances.name,
         "text": text,
-        "heads": ["figure", "value", "95 % interval"],
-        "rows": [
-            [_WORDS[key], f"{i.value:.4f}", f"{i.low:.4f} to {i.high:.4f}"]
-            for key, i in chances.figures.items()
-            if not math.isnan(i.value)
-        ],
+        "heads": ["figure", "value"],
+        "rows": [[_WORDS[key], _cell(i)] for key, i in chances.figures.items() if not math.isnan(i.value)],
         "curve": markup(plots.reliability_plot(chances.curve)),
         "small": markup(plots.small_chances_plot(chances.curve_mass)),
     }
@@ -199,6 +197,19 @@ def _shown(interval: Interval) -> str:
     if math.isnan(interval.value):
         return "–"
     return f"{interval.value:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
+
+
+def _cell(interval: Interval) -> tuple[str, str]:
+    """The value, and its range in small."""
+    if math.isnan(interval.value):
+        return "–", ""
+    return f"{interval.value:.4f}", f"{interval.low:.4f} to {interval.high:.4f}"
+
+
+def _lift_cell(interval: Interval) -> tuple[str, str]:
+    if math.isnan(interval.value):
+        return "–", ""
+    return f"{interval.value:+.1%}", f"{interval.low:+.1%} to {interval.high:+.1%}"
 
 
 def _percent(interval: Interval) -> str:

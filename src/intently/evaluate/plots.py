@@ -104,6 +104,8 @@ def reliability_plot(curve: Reliability) -> str:
     top.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="happened")
     bottom.bar(curve.said, curve.weight, width=0.04, color=SERIES[0])
     bottom.set(yscale="log", ylabel="pairs", xlabel="predicted probability", ylim=(0.7, None))
+    bottom.yaxis.set_major_formatter(lambda value, _place: _count(value))
+    bottom.yaxis.set_minor_formatter(lambda _value, _place: "")
     return _svg(figure, "Reliability curve: share that happened by predicted probability, and pairs a bin")
 
 
@@ -196,6 +198,13 @@ def _legend(figure: Figure, axes: Axes, series: int) -> None:
     if series > 1:
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=min(series, 4))
+
+
+def _count(value: float) -> str:
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{unit}"
+    return f"{value:g}"
 
 
 def _shown(metric: str) -> str:

@@ -16,7 +16,8 @@ import numpy as np
 import orjson
 import polars as pl
 
-from intently.errors import InputError
+from intently import progress
+from intently.errors import InputError, MissingExtraError
 from intently.evaluate.chances import Chances
 from intently.evaluate.intervals import Interval
 from intently.evaluate.judgement import Judgement
@@ -118,12 +119,19 @@ class Report:
 
         return page(self)
 
-    def write(self, folder: Path, name: str) -> tuple[Path, Path]:
-        """Write <name>.json and <name>.html into `folder` (made if missing); the two paths."""
+    def write(self, folder: Path, name: str) -> tuple[Path, Path | None]:
+        """Write <name>.json and <name>.html into `folder` (made if missing); the two paths.
+
+        Where the parts that draw are not installed there is no page: None, and a note says so.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         json_path, html_path = folder / f"{name}.json", folder / f"{name}.html"
         json_path.write_text(self.to_json(), encoding="utf-8")
-        html_path.write_text(self.to_html(), encoding="utf-8")
+        try:
+            html_path.write_text(self.to_html(), encoding="utf-8")
+        except MissingExtraError as error:
+            progress.note(f"no page: {error}")
+            return json_path, None
         return json_path, html_path
 
     def _model(self, name: str) -> dict[str, Any]:
