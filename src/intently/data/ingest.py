@@ -146,18 +146,17 @@ def _keyless(batch: Batch, row: int, key: str) -> Reject:
 
 def _check_columns(sources: Sequence[tuple[str, Source]], options: ImportOptions) -> None:
     """Required columns are there, and each column the user maps is in some source."""
-    met: dict[str, None] = {}
-    for table, source in sources:
-        first = next(iter(source.batches()), None)
-        if first is None or not first.names:
-            continue
-        met |= dict.fromkeys(first.names)
-        require(table, assign(table, first.names, options.columns), first.names, source.path.name)
+    firsts = [next(iter(source.batches()), None) for _, source in sources]
+    met = dict.fromkeys(name for first in firsts if first is not None for name in first.names)
     known = {canonical(name) for name in met}
     for column in options.columns:
         if met and canonical(column) not in known:
             shown = ", ".join(name[:40] for name in list(met)[:30])
             raise InputError(f"no column {column!r} to map; there are: {shown}", field="map")
+    for (table, source), first in zip(sources, firsts, strict=True):
+        if first is not None and first.names:
+            mapping = assign(table, first.names, options.columns)
+            require(table, mapping, first.names, source.path.name)
 
 
 def _rejects_path(rejects: Path, table: str, source: Source, n_sources: int) -> Path:

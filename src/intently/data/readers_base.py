@@ -68,9 +68,10 @@ class Source:
 
 def raw_stream(path: Path) -> tuple[IO[bytes], Callable[[], int]]:
     """(binary stream, unpacked when gzip; bytes of the file read so far)."""
-    stream = path.open("rb")
-    packed = stream.read(2) == b"\x1f\x8b"
-    stream.seek(0)
-    if packed:
-        return cast(IO[bytes], gzip.GzipFile(fileobj=stream)), stream.tell
-    return stream, stream.tell
+    with path.open("rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+    if not packed:
+        plain = path.open("rb")
+        return plain, plain.tell
+    unpacked = gzip.GzipFile(path, "rb")
+    return cast(IO[bytes], unpacked), cast(IO[bytes], unpacked.fileobj).tell

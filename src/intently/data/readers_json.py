@@ -52,9 +52,9 @@ def jsonl_batches(blocks: Iterable[Block], source: str) -> Iterator[JsonBatch]:
     begun = False
     for first, lines, done in blocks:
         numbers, values, bad = _loaded(lines, first)
-        if not begun and not values and bad:
+        if not begun and bad and (not numbers or bad[0].line < numbers[0]):
             _refuse_one_document(lines, source)
-        begun = begun or bool(values)
+        begun = begun or bool(numbers or bad)
         yield _batch(numbers, values, bad, done)
 
 

@@ -38,7 +38,7 @@ def guess_encoding(head: bytes, name: str) -> str:
     Raises InputError for bytes that are no text.
     """
     found = _bom(head) or _wide(head)
-    if not found and sum(byte in _CONTROL for byte in head) > len(head) // 50:
+    if not found and sum(byte in _CONTROL for byte in head) > max(32, len(head) // 50):
         raise InputError(f"{name} is binary, not a table", hint="CSV, JSONL and Parquet are read")
     return found
 
@@ -57,6 +57,8 @@ def text_blocks(path: Path, encoding: str) -> Iterator[Block]:
             tail = lines.pop()
             if len(tail) > _LONGEST:
                 raise InputError(f"line {number + len(lines)} of {path.name} is longer than 16 MB: no table")
+            if tail and len(chunk) < _BLOCK:  # the end: a last line without its newline
+                lines, tail = [*lines, tail], ""
             if lines:
                 yield number, lines, float(position())
                 number += len(lines)
