@@ -134,7 +134,7 @@ HEADERS = [
     ("GET", "/static/../app.py", {}, "", 404),
     ("GET", "/static/%2e%2e/app.py", {}, "", 404),
     ("GET", "/static/..%2fapp.py", {}, "", 404),
-    ("GET", "/v1/similar/", {}, "", 404),
+    ("GET", "/v1/similar/", {}, "", 422),
     ("GET", "/v1/similar/%00", {}, "", 422),
     ("GET", "/v1/similar/%ff%fe", {}, "", 404),
     ("GET", "/v1/similar/%ED%A0%80", {}, "", 404),

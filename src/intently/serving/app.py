@@ -105,7 +105,7 @@ def answers(service: Service) -> APIRouter:
         asked = await from_body(request, s.RecommendationRequest)
         return reply(await service.work(recommend.recommend, asked))
 
-    @router.get("/recommendations/{user_id}", **takes_query(s.RecommendationQuery, s.Recommendations))
+    @router.get("/recommendations/{user_id:path}", **takes_query(s.RecommendationQuery, s.Recommendations))
     async def recommend_for_user(request: Request) -> Response:
         """The next items of a user."""
         query = from_query(request, s.RecommendationQuery)
@@ -118,7 +118,7 @@ def answers(service: Service) -> APIRouter:
         asked = await from_body(request, s.PredictRequest)
         return reply(await service.work(predict.predict, asked))
 
-    @router.get("/similar/{item_id}", **takes_query(s.SimilarQuery, s.Similar))
+    @router.get("/similar/{item_id:path}", **takes_query(s.SimilarQuery, s.Similar))
     async def similar_items(request: Request) -> Response:
         """Items that follow from one item."""
         return reply(await service.work(recommend.similar, from_query(request, s.SimilarQuery)))
@@ -147,7 +147,7 @@ def records(service: Service) -> APIRouter:
         """Users with events whose id holds the query."""
         return reply(await service.work(people.users, from_query(request, s.UserQuery)))
 
-    @router.get("/users/{user_id}/history", **takes_query(s.HistoryQuery, s.History))
+    @router.get("/users/{user_id:path}/history", **takes_query(s.HistoryQuery, s.History))
     async def user_history(request: Request) -> Response:
         """A user's latest events, newest first."""
         return reply(await service.work(people.history, from_query(request, s.HistoryQuery)))

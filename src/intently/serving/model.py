@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -77,6 +78,7 @@ class Standing:
         self.artifact = made
         self.titles = _texts(made, "title")
         self.categories = _texts(made, "category")
+        self.prices = _numbers(made, "price")
         model = made.model
         self.calibrated = model if isinstance(model, Calibrated) and model.calibrated else None
         self._numbers = numbers
@@ -96,6 +98,11 @@ class Standing:
         """Title and category of an outside id, '' where nothing is known."""
         dense = self.artifact.items.get(item_id)
         return (self.titles[dense], self.categories[dense]) if dense >= 0 else ("", "")
+
+    def price(self, item_id: str) -> float | None:
+        """The catalogue's price, None where there is none."""
+        dense = self.artifact.items.get(item_id)
+        return self.prices[dense] if dense >= 0 else None
 
     def dense(self, numbers: IntArray) -> IntArray:
         """Dense ids of memory numbers, -1 for items the artifact has never seen."""
@@ -161,3 +168,10 @@ def _texts(made: Artifact, column: str) -> list[str]:
     if column not in made.item_table.columns:
         return [""] * len(made.items)
     return made.item_table[column].cast(pl.String).fill_null("").to_list()
+
+
+def _numbers(made: Artifact, column: str) -> list[float | None]:
+    if column not in made.item_table.columns:
+        return [None] * len(made.items)
+    values = made.item_table[column].cast(pl.Float64, strict=False)
+    return [None if v is None or not isfinite(v) else round(v, 4) for v in values.to_list()]

@@ -46,9 +46,13 @@ def serve(settings: Settings, on_ready: Callable[[str], None] | None = None) -> 
     )
     if on_ready is not None:
         on_ready(address(settings.host, listener.getsockname()[1]))
-    for ending in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again when it has ended
-        signal.signal(ending, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listener])
+    endings = (signal.SIGTERM, signal.SIGINT)  # uvicorn raises them again when it has ended
+    before = {ending: signal.signal(ending, lambda *_: None) for ending in endings}
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        for ending, handler in before.items():
+            signal.signal(ending, handler)
 
 
 def service_key(host: str) -> str:

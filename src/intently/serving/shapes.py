@@ -196,6 +196,7 @@ class Suggestion:
     item_id: str
     title: str
     category: str
+    price: float | None
     score: float | None
     probability: float | None
     rank: int
