@@ -166,7 +166,19 @@ def training_progress(path: Path) -> dict[str, Any] | None:
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
         done, of, step, pid = int(said["done"]), int(said["of"]), str(said["step"]), int(said["pid"])
-        os.kill(pid, 0)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return {"done": done, "of": of, "step": step[:120]}
+    return {"done": done, "of": of, "step": step[:120]} if alive(pid) else None
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this number runs; taken for granted where asking would end it (Windows)."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return pid > 0

@@ -14,8 +14,7 @@ import numpy as np
 
 from intently.data import Histories
 from intently.errors import UnknownIdError
-from intently.schema import EVENTS, FloatArray
-from intently.serving.clock import rfc3339
+from intently.schema import EVENT_CODES, EVENTS, FloatArray
 from intently.serving.engine import Asked, Engine, stage
 from intently.serving.model import Standing
 from intently.serving.shapes import (
@@ -121,7 +120,7 @@ def reasons_of(standing: Standing, view: Asked, items: list[int]) -> list[list[W
         found = calibrated.reasons(history, items)
         return [[Why(r.text, finite(r.effect), r.code, r.values) for r in row] for row in found]
     met = _met(history)
-    return [[Why(met[item], None, "met")] if item in met else [] for item in items]
+    return [[met[item]] if item in met else [] for item in items]
 
 
 def finite(value: float) -> float | None:
@@ -210,21 +209,30 @@ def _unseen(view: Asked, standing: Standing) -> list[str]:
     return [f"{unseen} of this history's events are on items the live model has not seen"]
 
 
-def _met(history: Histories) -> dict[int, str]:
-    """Item -> 'bought 3 times, last on 2017-12-30', one part a kind of event.
+def _met(history: Histories) -> dict[int, Why]:
+    """What one history says of each of its items, one part a kind of event.
 
-    >>> _met(Histories.of([[7, 7]], at_s=86400.0 * 3))
-    {7: 'bought 2 times, last on 1970-01-03'}
+    >>> _met(Histories.of([[7, 7]], at_s=86400.0 * 3))[7].text
+    'bought 2 times, last yesterday'
     """
-    found: dict[int, dict[int, tuple[int, float]]] = {}
-    rows = zip(history.items.tolist(), history.events.tolist(), history.time_s.tolist(), strict=True)
-    for item, event, time_s in rows:
-        kinds = found.setdefault(item, {})
-        kinds[event] = (kinds.get(event, (0, 0.0))[0] + 1, time_s)
-    return {item: "; ".join(_words(*kind) for kind in kinds.items()) for item, kinds in found.items()}
+    found: dict[int, dict[int, list[float]]] = {}
+    rows = zip(history.items.tolist(), history.events.tolist(), history.age_days.tolist(), strict=True)
+    for item, event, age_days in rows:
+        found.setdefault(item, {}).setdefault(event, []).append(age_days)
+    return {item: _why(kinds) for item, kinds in found.items()}
 
 
-def _words(event: int, seen: tuple[int, float]) -> str:
-    times, last_s = seen
-    often = "once" if times == 1 else f"{times} times"
-    return f"{_VERBS.get(EVENTS[event], 'met')} {often}, last on {rfc3339(last_s)[:10]}"
+def _why(kinds: dict[int, list[float]]) -> Why:
+    """`kinds`: event code -> days since each, oldest first."""
+    text = "; ".join(_words(event, ages) for event, ages in kinds.items())
+    if list(kinds) == [EVENT_CODES["purchase"]]:
+        ages = kinds[EVENT_CODES["purchase"]]
+        return Why(text, None, "habit", {"times": len(ages), "last_days": round(ages[-1])})
+    return Why(text, None, "met")
+
+
+def _words(event: int, ages: list[float]) -> str:
+    often = "once" if len(ages) == 1 else f"{len(ages)} times"
+    days = round(ages[-1])
+    ago = "today" if days < 1 else "yesterday" if days == 1 else f"{days} days ago"
+    return f"{_VERBS.get(EVENTS[event], 'met')} {often}, last {ago}"

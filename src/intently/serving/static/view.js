@@ -103,15 +103,14 @@ function itemRow(item, old, move, event, onEvent) {
   title.title = words().click_title;
   title.addEventListener("click", () => onEvent(item, "click"));
   main.append(title);
+  if (item.price !== null) main.append(make("span", "price", money(item.price)));
   if (move) {
     const tag = make("span", `tag ${move.kind}`, move.tag);
     tag.setAttribute("aria-label", move.spoken);
     tag.setAttribute("role", "img");
     main.append(tag);
   }
-  const detail = [holds(item.title, item.category) ? "" : item.category, item.price === null ? "" : money(item.price)];
-  const said = detail.filter(Boolean).join(" · ");
-  if (said) main.append(make("p", "detail", said));
+  if (item.category && !holds(item.title, item.category)) main.append(make("p", "detail", item.category));
   if (item.reasons.length) {
     const why = make("ul", "why");
     why.append(...reasonTexts(item.reasons).map((text) => make("li", "", text)));
@@ -178,11 +177,13 @@ export function showShop(shop) {
   showBanner(shop);
 }
 
+const stepOf = (training) => Math.min(training.done + 1, training.of);
+
 function showBanner(shop) {
   const banner = byId("banner");
   const said = [];
   if (shop.stage === "quick") said.push(words().quick);
-  if (shop.training) said.push(words().training(shop.training.done, shop.training.of, shop.training.step));
+  if (shop.training) said.push(words().training(stepOf(shop.training), shop.training.of, shop.training.step));
   said.push(...shop.problems.map((problem) => problem.charAt(0).toUpperCase() + problem.slice(1) + "."));
   banner.hidden = !said.length;
   banner.classList.toggle("warn", shop.degraded);
@@ -191,7 +192,7 @@ function showBanner(shop) {
   progress.hidden = !shop.training;
   if (shop.training) {
     progress.max = shop.training.of;
-    progress.value = shop.training.done;
+    progress.value = shop.training.done + 0.5;
     progress.setAttribute("aria-label", shop.training.step);
   }
 }
