@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from served import Running, keep, publish, repeat, running
 
 from intently import artifact
+from intently.config import Settings
 from intently.data import Dataset
 from intently.models import Recommender
+from intently.serving.engine import Engine
+from intently.serving.recommend import recommend
+from intently.serving.shapes import RecommendationRequest
 
 
 def wait_for(service: Running, path: str, field: str, value: Any) -> dict[str, Any]:
@@ -102,3 +107,21 @@ def test_an_empty_shop_answers_with_nothing_and_no_error(tmp_path: Path) -> None
     with running(tmp_path) as service:
         assert service.recommend("anyone")["items"] == []
         assert service.client.get("/v1/users").json() == {"users": [], "total": 0, "start": 0}
+
+
+def test_a_model_that_fails_is_replaced_by_popular_items_and_said_so(
+    simple_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a bug in a model")
+
+    engine = Engine(Settings(home=simple_home))
+    engine.start()
+    try:
+        assert engine.live.current is not None
+        monkeypatch.setattr(engine.live.current.model, "top_k", broken)
+        answer = recommend(engine, RecommendationRequest(user_id="u003", n=4))
+    finally:
+        engine.close()
+    assert (answer.filled_by, answer.degraded, len(answer.items)) == ("popular, the model failed", True, 4)
+    assert "the model failed on this request" in answer.notes[0]

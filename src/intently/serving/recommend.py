@@ -6,6 +6,7 @@ the shop's customers met lately fills the list, and `filled_by` and each item's 
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Iterable
@@ -30,6 +31,9 @@ BY_MODEL = "model"
 FOR_STRANGERS = "popular for strangers"
 FILLED_UP = "model, then popular"
 NO_MODEL = "popular, no model is live"
+AFTER_FAILURE = "popular, the model failed"
+FAILED = "the model failed on this request: popular items are answered; the log says why"
+log = logging.getLogger("intently.serving")
 
 _VERBS = {
     "purchase": "bought",
@@ -54,20 +58,22 @@ def recommend(engine: Engine, asked: RecommendationRequest) -> Recommendations:
         notes.append(f"{view.unknown} of context_item_ids are unknown and were left out")
     if standing is not None:
         notes += _unseen(view, standing)
-    items = _ranked(standing, view, asked) if standing is not None else []
-    n_by_model = len(items)
-    items += _popular(engine, view, asked, items)
+    ranked = _ranked_if_possible(view, asked)
+    if ranked is None:
+        notes.append(FAILED)
+    items = ranked or []
+    items = items + _popular(engine, view, asked, items)
     return Recommendations(
         model_version=standing.artifact.version if standing else "",
         stage=stage(standing),
         event=engine.event(standing),
         horizon_days=engine.horizon_days(standing),
-        degraded=bool(engine.problems()),
+        degraded=bool(engine.problems()) or ranked is None,
         notes=notes,
         took_ms=round((time.perf_counter() - began) * 1e3, 3),
         recommendation_id=f"rec_{secrets.token_hex(8)}",
         user_id=asked.user_id,
-        filled_by=_filled_by(view, n_by_model, len(items)),
+        filled_by=_filled_by(view, ranked, len(items)),
         items=items,
     )
 
@@ -126,6 +132,17 @@ def reasons_of(standing: Standing, view: Asked, items: list[int]) -> list[list[W
 def finite(value: float) -> float | None:
     """A number JSON can carry, to six digits."""
     return round(float(value), 6) if np.isfinite(value) else None
+
+
+def _ranked_if_possible(view: Asked, asked: RecommendationRequest) -> list[Suggestion] | None:
+    """The model's list, [] without a model, None when the model failed: a shop's page must not."""
+    if view.standing is None:
+        return []
+    try:
+        return _ranked(view.standing, view, asked)
+    except Exception:
+        log.exception("the model failed")
+        return None
 
 
 def _ranked(standing: Standing, view: Asked, asked: RecommendationRequest) -> list[Suggestion]:
@@ -194,12 +211,14 @@ def _popular_ids(engine: Engine, most: int) -> Iterable[str]:
     return (ids[number] for number in engine.memory.popular[:most].tolist())
 
 
-def _filled_by(view: Asked, by_model: int, total: int) -> str:
+def _filled_by(view: Asked, ranked: list[Suggestion] | None, total: int) -> str:
     if view.standing is None:
         return NO_MODEL
+    if ranked is None:
+        return AFTER_FAILURE
     if not len(view.deeds.items):
         return FOR_STRANGERS
-    return BY_MODEL if by_model == total else FILLED_UP
+    return BY_MODEL if len(ranked) == total else FILLED_UP
 
 
 def _unseen(view: Asked, standing: Standing) -> list[str]:
