@@ -29,26 +29,25 @@ def auc(labels: BoolArray, chance: DoubleArray, weights: DoubleArray | None = No
     0.75
     """
     y, p, w = _checked(labels, chance, weights)
-    return ScoreOrder(y, p).auc(w)
+    order = np.argsort(p, kind="stable")
+    ordered, yes, weight = p[order], y[order], w[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))  # of tied chances
+    found = np.add.reduceat(np.where(yes, weight, 0.0), starts)
+    return float(auc_of_cells(found[None], np.add.reduceat(np.where(yes, 0.0, weight), starts)[None])[0])
 
 
-class ScoreOrder:
-    """Pairs sorted by chance once, so that the AUC under many weightings costs one pass each."""
+def auc_of_cells(yes: DoubleArray, no: DoubleArray) -> DoubleArray:
+    """AUC of each row, (rows,), from weights (rows, cells) in ascending order of the chance.
 
-    def __init__(self, labels: BoolArray, chance: DoubleArray) -> None:
-        self._order = np.argsort(chance, kind="stable")
-        ordered = chance[self._order]
-        self._yes = np.asarray(labels, bool)[self._order]
-        self._starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    Pairs of one cell count as tied. NaN where a row has no yes or no no.
 
-    def auc(self, weights: DoubleArray) -> float:
-        """The AUC with `weights` (n,), in the order of the labels given."""
-        w = weights[self._order]
-        yes = np.add.reduceat(np.where(self._yes, w, 0.0), self._starts)  # by tied chance
-        no = np.add.reduceat(np.where(self._yes, 0.0, w), self._starts)
-        below = np.cumsum(no) - no
-        total = yes.sum() * no.sum()
-        return float((yes * (below + 0.5 * no)).sum() / total) if total > 0 else float("nan")
+    >>> auc_of_cells(np.array([[0.0, 1.0]]), np.array([[1.0, 1.0]]))
+    array([0.75])
+    """
+    below = np.cumsum(no, axis=1) - no
+    total = yes.sum(axis=1) * no.sum(axis=1)
+    won = (yes * (below + 0.5 * no)).sum(axis=1)
+    return np.where(total > 0, won / np.where(total > 0, total, 1.0), np.nan)
 
 
 def log_loss(labels: BoolArray, chance: DoubleArray, weights: DoubleArray | None = None) -> float:
