@@ -62,7 +62,8 @@ def test_the_global_generator_is_put_back() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_keeps_the_best_epoch_and_stops_when_nothing_gets_better() -> None:
+@pytest.mark.parametrize(("tolerance", "kept"), [(0.0, 1), (0.25, 2), (0.45, 3), (1.0, 4)])
+def test_stops_when_nothing_gets_better_and_keeps_the_latest_good_epoch(tolerance: float, kept: int) -> None:
     model = line()
     figures = iter([0.1, 0.5, 0.4, 0.3, 0.2, 0.1])
     asked: list[Tensor] = []
@@ -71,10 +72,10 @@ def test_keeps_the_best_epoch_and_stops_when_nothing_gets_better() -> None:
         asked.append(model.weight.detach().clone())
         return next(figures)
 
-    plan = Plan(epochs=40, learning_rate=0.05, patience=3)
+    plan = Plan(epochs=40, learning_rate=0.05, patience=3, tolerance=tolerance)
     epochs = train(model, data, error_of(model), validate, plan)
     assert [epoch.validation for epoch in epochs] == [0.1, 0.5, 0.4, 0.3, 0.2]
-    assert torch.equal(model.weight, asked[1])
+    assert torch.equal(model.weight, asked[kept])
 
 
 def test_a_spent_budget_ends_the_training_with_a_usable_model() -> None:

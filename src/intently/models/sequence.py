@@ -24,6 +24,9 @@ HELD_MOST = 2048
 HELD_LEAST = 50
 """Users whose last moment is held back to choose the epoch: a tenth, at most 2,048; none below 50."""
 
+KEPT = ("vocabulary", "popularity", "table", "scale", "curve")
+"""What is saved besides the encoder's weights."""
+
 
 class Sequence(Recommender):
     """Transformer over a user's latest moments, trained to name the items of the next one.
@@ -88,7 +91,10 @@ class Sequence(Recommender):
     def _forget(self) -> None:
         self.vocabulary: IntArray = np.zeros(0, np.int32)  # dense ids of the items that were met
         self.popularity: FloatArray = np.zeros(0, np.float32)  # share of events, by vocabulary
-        self.table: FloatArray = np.zeros((0, self.d), np.float32)  # item vectors, by vocabulary
+        self.table: FloatArray = np.zeros(
+            (0, self.d), np.float32
+        )  # item vectors of length one, by vocabulary
+        self.scale: FloatArray = np.ones(1, np.float32)  # of cosines to logits
         self.weights: dict[str, FloatArray] = {}  # the encoder's; none when nobody has a next moment
         self.curve: FloatArray = np.zeros((0, 2), np.float32)  # loss and NDCG@10 of each epoch
 
@@ -147,6 +153,7 @@ class Sequence(Recommender):
     def _take(self, net: NextItem) -> None:
         """The network's weights as arrays."""
         self.table = net.table().detach().numpy().copy()
+        self.scale = net.log_scale.detach().exp().numpy().reshape(1)
         self.weights = {name: value.numpy().copy() for name, value in net.encoder.state_dict().items()}
 
     def _ndcg(self, bags: Bags, held: LongArray) -> float:
@@ -188,9 +195,10 @@ class Sequence(Recommender):
         if len(tokens) > len(sizes):
             tokens = np.add.reduceat(tokens, inputs.starts[:-1])
             tokens /= sizes[:, None]
-        hidden = encode(tokens, inputs.groups, self.weights, self.heads)
+        hidden = encode(tokens * np.float32(self.d**0.5), inputs.groups, self.weights, self.heads)
+        latest = hidden[np.cumsum(lengths[order]) - 1]
         out = np.empty((len(first), self.d), np.float32)
-        out[order] = hidden[np.cumsum(lengths[order]) - 1]
+        out[order] = self.scale / np.linalg.norm(latest, axis=1, keepdims=True) * latest
         return out
 
     def _bags(self, histories: Histories) -> Bags:
@@ -205,11 +213,11 @@ class Sequence(Recommender):
     # -- keeping -------------------------------------------------------------------------------
 
     def _state(self) -> State:
-        own = {name: getattr(self, name) for name in ("vocabulary", "popularity", "table", "curve")}
+        own = {name: getattr(self, name) for name in KEPT}
         return own | {f"encoder.{name}": value for name, value in self.weights.items()}
 
     def _restore(self, state: State) -> None:
-        for name in ("vocabulary", "popularity", "table", "curve"):
+        for name in KEPT:
             setattr(self, name, state[name])
         self.weights = {
             name.removeprefix("encoder."): value

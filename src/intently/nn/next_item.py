@@ -11,13 +11,15 @@ from intently.nn.losses import sample_columns, softmax_loss
 from intently.nn.packing import Packed
 
 INITIAL = 0.02
+INITIAL_LOG_SCALE = 2.5
 
 
 class NextItem(nn.Module):
     """Packed sequences of bags -> scores of the next bag's items.
 
-    An item's vector is its own, plus a linear map of its text vector where there is one; the same
-    vector stands for the item as input and as answer.
+    An item's vector is its own, plus a linear map of its text vector where there is one, scaled to
+    unit length; the same vector stands for the item as input and as answer. Scores are cosines times
+    a learned scale: on Amazon Beauty this took half the epochs of plain products.
 
     text: (n_items, width) or None. share: (n_items,) how often each item is a target, adds up to one.
     candidates: at most about this many items are in the softmax of a step, see `sample_columns`.
@@ -38,22 +40,24 @@ class NextItem(nn.Module):
         if text is not None:
             self.map = nn.Linear(text.shape[1], d, bias=False)
             nn.init.normal_(self.map.weight, std=INITIAL)
+        self.log_scale = nn.Parameter(torch.tensor(INITIAL_LOG_SCALE))
         self.candidates = candidates
         self.generator = torch.Generator().manual_seed(seed)
 
     def table(self) -> Tensor:
-        """(n_items, d) item vectors."""
-        return self.own if self.map is None else self.own + self.map(self.text)
+        """(n_items, d) item vectors, of length one."""
+        vectors = self.own if self.map is None else self.own + self.map(self.text)
+        return nn.functional.normalize(vectors, dim=1)
 
     def hidden(self, inputs: Packed, table: Tensor) -> Tensor:
-        """(tokens, d): what comes after each token."""
+        """(tokens, d): what comes after each token, so that hidden @ table.T are logits."""
         items, starts = torch.from_numpy(inputs.items), torch.from_numpy(inputs.starts)
         if len(items) == len(starts) - 1:
             tokens = nn.functional.embedding(items, table)
         else:
             tokens = nn.functional.embedding_bag(items, table, starts[:-1], mode="mean")
-        out: Tensor = self.encoder(tokens, inputs.groups)
-        return out
+        ahead = self.encoder(tokens * table.shape[1] ** 0.5, inputs.groups)
+        return nn.functional.normalize(ahead, dim=1) * self.log_scale.exp()
 
     def loss(self, batch: tuple[Packed, Packed]) -> Tensor:
         """Mean cross-entropy of the next bag; each of a bag's items has an equal share of it."""
