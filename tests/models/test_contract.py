@@ -25,6 +25,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "repeat": {},
     "covisit": {},
     "linear": {"l2": 1.0},
+    "content": {},
+    "blend": {"models": {"linear": {"l2": 1.0}, "covisit": {}, "content": {}}, "weights": None},
     "boosted": {"inner": {"covisit": {}}, "horizon_days": 1.0, "cuts": 2, "rounds": 40},
     "sequence": {"d": 16, "blocks": 1, "batch_tokens": 256, "epochs": 20, "learning_rate": 0.02},
 }

@@ -20,6 +20,8 @@ REGISTRY = {
     "repeat": "intently.models.repeat:Repeat",
     "covisit": "intently.models.covisit:CoVisit",
     "linear": "intently.models.linear:Linear",
+    "content": "intently.models.content:Content",
+    "blend": "intently.models.blend:Blend",
     "sequence": "intently.models.sequence:Sequence",
     "boosted": "intently.models.boosted:Boosted",
 }
