@@ -19,15 +19,16 @@ from pathlib import Path
 from typing import Final, Self
 
 import numpy as np
+import orjson
 import polars as pl
 
 from intently.errors import StoreError
 from intently.schema import LongArray
 from intently.store import attributes as attr
-from intently.store.base import NUMBERS, Added, Counts, EventRows, TableRows, typed_events
+from intently.store.base import NUMBERS, TEXTS, Added, Counts, EventRows, TableRows, typed_events
 from intently.store.identity import identities, micros
 
-VERSION: Final = 1
+VERSION: Final = 2
 _APPLICATION_ID: Final = 0x494E544C  # "INTL": the file says whose it is
 _CHUNK: Final = 200_000
 _FEW: Final = 2_000  # ids looked up one by one rather than all read
@@ -39,9 +40,10 @@ CREATE TABLE events (
   row INTEGER PRIMARY KEY, user INTEGER NOT NULL, item INTEGER NOT NULL, event INTEGER NOT NULL,
   time_us INTEGER NOT NULL, value REAL, quantity REAL, price REAL,
   session_id TEXT, event_id TEXT, recommendation_id TEXT);
-CREATE TABLE identities (identity INTEGER PRIMARY KEY, row INTEGER NOT NULL);
+CREATE TABLE identities (identity INTEGER PRIMARY KEY);
 """
 _READ: Final = "SELECT row, user, item, event, time_us, value, quantity, price, session_id FROM events"
+_WRITTEN: Final = ("user", "item", "event", "time_us", *NUMBERS, *TEXTS)
 _READ_TYPES: Final = {
     "row": pl.Int64,
     "user": pl.Int64,
@@ -84,9 +86,8 @@ class SqliteStore:
         with self._write() as db:
             users = _keys(db, "users", frame["user_id"])
             items = _keys(db, "items", frame["item_id"])
-            marks = identities(frame, users, items)
-            fresh = _claim(db, marks, _last_row(db))
-            _insert_events(db, frame, users, items, fresh, _last_row(db))
+            fresh = _claim(db, identities(frame, users, items))
+            _insert_events(db, frame, users, items, fresh)
         return Added(len(fresh), frame.height - len(fresh), tuple(fresh.tolist()))
 
     def upsert_items(self, rows: TableRows) -> Added:
@@ -176,12 +177,10 @@ class SqliteStore:
         if owner != _APPLICATION_ID:
             self.close()
             raise StoreError(f"{self.path} is a SQLite file, but not a store of Intently")
-        if version > VERSION:
+        if version != VERSION:
             self.close()
-            raise StoreError(
-                f"{self.path} has layout {version}; this Intently knows up to {VERSION}",
-                hint="use the newer Intently that wrote it",
-            )
+            hint = "use the Intently that wrote it" if version > VERSION else "import into a new folder"
+            raise StoreError(f"{self.path} has layout {version}; this Intently reads {VERSION}", hint=hint)
 
     @staticmethod
     def _create(db: sqlite3.Connection) -> None:
@@ -261,57 +260,51 @@ def _last_row(db: sqlite3.Connection) -> int:
 
 
 def _keys(db: sqlite3.Connection, table: str, idents: pl.Series) -> LongArray:
-    """Keys of these ids, (n,); an id nobody has seen gets the next one, in order of arrival."""
+    """Keys of these ids, (n,); an id nobody has seen gets the next one, in order of arrival.
+
+    The ids are looked up in sorted order in one statement, which walks the index once.
+    """
     distinct = idents.unique(maintain_order=True)
+    ordered = distinct.sort()
+    # CROSS keeps SQLite from scanning the table for each id instead
+    query = (
+        f"SELECT given.key, t.key FROM json_each(?) AS given CROSS JOIN {table} AS t ON t.id = given.value"
+    )
+    found = np.asarray(db.execute(query, (_json(ordered.to_list()),)).fetchall(), np.int64).reshape(-1, 2)
+    known = pl.DataFrame({"id": ordered[found[:, 0]], "key": found[:, 1]})
+    new = pl.DataFrame({"id": distinct}).join(known, on="id", how="anti", maintain_order="left")
     last = int(db.execute(f"SELECT coalesce(max(key), 0) FROM {table}").fetchone()[0])
-    find, query = db.execute, f"SELECT key FROM {table} WHERE id = ?"
-    keys: list[int] = []
-    new: list[tuple[int, str]] = []
-    for ident in distinct.to_list():
-        found = find(query, (ident,)).fetchone()
-        if found is None:
-            new.append((last + len(new) + 1, ident))
-        keys.append(new[-1][0] if found is None else found[0])
-    db.executemany(f"INSERT INTO {table} (key, id) VALUES (?, ?)", new)
-    lookup = pl.DataFrame({"id": distinct, "key": pl.Series(keys, dtype=pl.Int64)})
-    joined = pl.DataFrame({"id": idents}).join(lookup, on="id", how="left", maintain_order="left")
+    new = new.with_columns(key=pl.int_range(last + 1, last + 1 + new.height, dtype=pl.Int64))
+    db.executemany(f"INSERT INTO {table} (id, key) VALUES (?, ?)", new.rows())
+    joined = pl.DataFrame({"id": idents}).join(
+        pl.concat([known, new]), on="id", how="left", maintain_order="left"
+    )
     return joined["key"].to_numpy()
 
 
-def _claim(db: sqlite3.Connection, marks: LongArray, last: int) -> LongArray:
+def _claim(db: sqlite3.Connection, marks: LongArray) -> LongArray:
     """Positions of the rows whose identity was not known, in order; they are known from now on."""
-    first = np.unique(marks, return_index=True)[1]  # sorted by identity, first occurrence
-    rows = zip(marks[first].tolist(), (first + last + 1).tolist(), strict=True)
-    before = db.total_changes
-    db.executemany("INSERT OR IGNORE INTO identities (identity, row) VALUES (?, ?)", rows)
-    added = db.total_changes - before
-    if added == len(first):
-        fresh = first
-    elif added == 0:
-        fresh = first[:0]
-    else:
-        query = "SELECT row FROM identities WHERE identity = ?"
-        owners = [db.execute(query, (mark,)).fetchone()[0] for mark in marks[first].tolist()]
-        fresh = first[np.asarray(owners, np.int64) == first + last + 1]
-    return np.sort(fresh).astype(np.int64)
+    distinct, first = np.unique(marks, return_index=True)  # sorted; first occurrence
+    query = "INSERT OR IGNORE INTO identities SELECT value FROM json_each(?) RETURNING identity"
+    added = np.asarray(db.execute(query, (_json(distinct),)).fetchall(), np.int64).reshape(-1)
+    return np.sort(first[np.isin(distinct, added, assume_unique=True)]).astype(np.int64)
+
+
+def _json(values: list[str] | LongArray) -> str:
+    """A list for SQLite's json_each."""
+    return orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
 def _insert_events(
-    db: sqlite3.Connection,
-    frame: pl.DataFrame,
-    users: LongArray,
-    items: LongArray,
-    fresh: LongArray,
-    last: int,
+    db: sqlite3.Connection, frame: pl.DataFrame, users: LongArray, items: LongArray, fresh: LongArray
 ) -> None:
-    """The fresh rows, each at the arrival number that `_claim` gave it."""
+    """Append the fresh rows; SQLite gives each the next arrival number."""
     chosen = frame.with_columns(user=users, item=items, time_us=micros(frame["time_s"]))
     if len(fresh) < frame.height:
         chosen = chosen[fresh]
-    names = ["user", "item", "event", "time_us", *NUMBERS, "session_id", "event_id", "recommendation_id"]
-    columns = [(fresh + last + 1).tolist(), *(chosen[name].to_list() for name in names)]
-    marks = ", ".join("?" * len(columns))
-    db.executemany(f"INSERT INTO events VALUES ({marks})", zip(*columns, strict=True))
+    columns = [chosen[name].to_list() for name in _WRITTEN]
+    names, marks = ", ".join(_WRITTEN), ", ".join("?" * len(_WRITTEN))
+    db.executemany(f"INSERT INTO events ({names}) VALUES ({marks})", zip(*columns, strict=True))
 
 
 def _columns(cursor: sqlite3.Cursor) -> pl.DataFrame:
