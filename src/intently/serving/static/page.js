@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { chooser } from "./chooser.js";
 import { byId, showHistory, showItems, showShop } from "./view.js";
-import { current, toggle, words } from "./words.js";
+import { current, percent, toggle, words } from "./words.js";
 
 const LOOK_MS = 4000;
 
@@ -48,7 +48,7 @@ async function record(item, event) {
     const at = state.shop.clock.now;
     await api.record(state.user, item.item_id, event, state.answer.recommendation_id);
     state.freshSince = state.freshSince ?? at;
-    await load(state.user, state.answer, { title: item.title || item.item_id, event });
+    await load(state.user, state.answer, { item, title: item.title || item.item_id, event });
   } catch (error) {
     trouble(error);
   }
@@ -80,11 +80,14 @@ function about() {
 }
 
 function changed(moves) {
-  const { title, event, better } = state.after;
+  const { item, title, event, better } = state.after;
   if (better) return words().better;
   const did = words().did[event] ?? event;
   const any = moves.fresh + moves.up + moves.down;
-  return any ? words().changed(title, did, moves.fresh, moves.up, moves.down) : words().unchanged(title, did);
+  if (any) return words().changed(title, did, moves.fresh, moves.up, moves.down);
+  const now = state.answer.items.find((one) => one.item_id === item.item_id);
+  if (!now || now.probability === null || item.probability === null) return words().unchanged(title, did);
+  return words().chance_moved(title, did, percent(item.probability), percent(now.probability));
 }
 
 // The banner follows training; a model that was swapped in answers again for the same customer.
