@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,7 +16,7 @@ from intently.data import Dataset, Histories
 from intently.data.histories import DAY_S
 from intently.errors import InputError
 from intently.evaluate import Report, evaluate, leave_one_out
-from intently.evaluate.evaluation import case_of
+from intently.evaluate.evaluation import case_of, learning_curves
 from intently.models.popular import Popular
 from intently.models.ranking import Ranked, top_k
 
@@ -39,12 +38,6 @@ def shop(users: int = 60, seed: int = 0) -> Dataset:
     return Dataset.from_frames(frame.with_columns(pl.col("timestamp") * DAY_S))
 
 
-@dataclass
-class Epoch:
-    loss: float
-    validation: float
-
-
 class Own(Popular):
     """How often the user met the item, as a probability; learns in two epochs."""
 
@@ -55,7 +48,7 @@ class Own(Popular):
     def _fit(self, dataset: Dataset) -> None:
         super()._fit(dataset)
         type(self).seen.append(dataset.end_s)
-        self.curve = [Epoch(2.0, 0.1), Epoch(1.0, 0.2)]
+        self.curve = np.array([[2.0, 0.1], [1.0, 0.2]])
 
     def _scores(self, histories: Histories) -> Any:
         met = histories.matrix(self.n_items).toarray()
@@ -120,7 +113,7 @@ def test_the_json_holds_the_figures_and_where_they_came_from(report: Report) -> 
     judged = report.results["own <b>$x$"].judgement
     assert own["users"]["all"]["ndcg@10"]["value"] == judged.mean("ndcg@10")
     assert own["chances"]["figures"]["auc"]["n"] == len(judged.users)
-    assert own["curve"] == [[2.0, 0.1], [1.0, 0.2]]
+    assert own["curves"] == {"own <b>$x$": [[2.0, 0.1], [1.0, 0.2]]}
     assert told["models"]["popular"]["chances"] is None
     assert told["facts"]["fingerprint"] == shop().as_of(CUT).fingerprint
     assert told["facts"]["observed_days"] == pytest.approx(19, abs=0.01)
@@ -245,6 +238,13 @@ def test_what_cannot_be_evaluated_is_refused() -> None:
     report = evaluate(Popular(), data, CUT)
     with pytest.raises(InputError, match="no model 'x' in this report; judged: popular"):
         report.lift("x")
+
+
+def test_the_curves_of_the_models_inside_are_shown_too() -> None:
+    class Outer:
+        models: ClassVar = {"own": Own().fit(shop()), "popular": Popular()}
+
+    assert learning_curves("outer", Outer()) == {"own in outer": ((2.0, 0.1), (1.0, 0.2))}
 
 
 def test_the_public_name_is_the_function_however_it_is_reached() -> None:

@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, Self
 
+import numpy as np
+
 from intently import progress
 from intently.data import Dataset
 from intently.errors import InputError, MissingExtraError
 from intently.evaluate.chances import PAIRS, Chances, is_calibrated, judge_chances, pairs_of
 from intently.evaluate.judgement import KS, Judgement, Ranker, ask, judge, judge_answer
 from intently.evaluate.protocol import Case, leave_one_out, temporal
-from intently.evaluate.report import Report, Result, facts_of, provenance
+from intently.evaluate.report import Curve, Report, Result, facts_of, provenance
 
 PROTOCOLS = ("temporal", "leave-one-out")
 THRESHOLD = 0.5
@@ -127,8 +129,22 @@ def fit_and_judge(
     wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
     progress.note(f"fitted {name} in {wall_s:.1f} s")
     judgement, chances = judge_fitted(fresh, case, ks, name=name, threshold=threshold)
-    curve = tuple((float(e.loss), float(e.validation)) for e in getattr(fresh, "curve", ()))
-    return Result(judgement, cpu_s, wall_s, model.settings(), chances, curve)
+    return Result(judgement, cpu_s, wall_s, model.settings(), chances, learning_curves(name, fresh))
+
+
+def learning_curves(name: str, model: object) -> dict[str, Curve]:
+    """The curves that a fitted model kept: its own, and those of the models inside it.
+
+    A model keeps `curve` (epochs, 2): training loss, and the validation figure or NaN. One that holds
+    others has them in `models`, by name.
+    """
+    inside = {f"{inner} in {name}": part for inner, part in getattr(model, "models", {}).items()}
+    out = {}
+    for label, part in ({name: model} | inside).items():
+        epochs = np.asarray(getattr(part, "curve", ()), np.float64).reshape(-1, 2)
+        if len(epochs):
+            out[label] = tuple((float(loss), float(figure)) for loss, figure in epochs)
+    return out
 
 
 def judge_fitted(

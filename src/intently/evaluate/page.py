@@ -14,7 +14,7 @@ from intently.evaluate import plots
 from intently.evaluate.chances import LIKELY, Chances
 from intently.evaluate.intervals import Interval
 from intently.evaluate.protocol import GROUPS, HOT_FROM
-from intently.evaluate.report import Report, activity_buckets
+from intently.evaluate.report import Curve, Report, activity_buckets
 
 _WORDS = {
     "auc": "AUC",
@@ -112,7 +112,9 @@ def _plots(report: Report) -> dict[str, str]:
         "models": plots.models_plot({n: j.interval(metric) for n, j in judged.items()}, metric),
         "activity": plots.activity_plot({n: activity_buckets(judged[n], metric) for n in names}, metric),
     }
-    curves = {name: result.curve for name, result in report.results.items() if result.curve}
+    curves: dict[str, Curve] = {}
+    for result in report.results.values():
+        curves |= result.curves
     if curves:
         out["curves"] = plots.curves_plot(curves)
     return out

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ from intently.evaluate.protocol import GROUPS, Case
 
 BUCKETS = 5
 
+Curve = tuple[tuple[float, float], ...]
+"""(training loss, validation figure) of each epoch."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -36,7 +39,7 @@ class Result:
     fit_wall_s: float
     settings: dict[str, Any]
     chances: Chances | None = None  # only for a model that gives probabilities
-    curve: tuple[tuple[float, float], ...] = ()  # (training loss, validation figure) of each epoch
+    curves: dict[str, Curve] = field(default_factory=dict)  # of the model or of those inside it
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ class Report:
             "novelty": {str(k): v for k, v in judged.novelty.items()},
             "activity": [asdict(b) for b in activity_buckets(judged, self.metric)],
             "chances": None if result.chances is None else asdict(result.chances),
-            "curve": [list(epoch) for epoch in result.curve],
+            "curves": result.curves,
         }
 
 
