@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from pathlib import Path
@@ -11,10 +12,13 @@ import httpx
 import pytest
 import uvicorn
 from served import Running, running
+from starlette.requests import Request
 
 from intently.config import Settings
 from intently.errors import ConfigError
+from intently.serving.body import read_json
 from intently.serving.connection import Connection
+from intently.serving.problems import RefusedError
 from intently.serving.server import is_loopback, serve, service_key
 
 KEY = "a-key-of-a-test-0123456789"
@@ -103,3 +107,16 @@ def test_a_half_sent_head_is_closed_and_a_whole_one_answered(monkeypatch: pytest
     finally:
         server.should_exit = True
         thread.join()
+
+
+def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("intently.serving.body.BODY_S", 0.05)
+    headers = [(b"content-type", b"application/json")]
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(60)
+        return {}
+
+    request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+    with pytest.raises(RefusedError, match="status 408"):
+        asyncio.run(read_json(request))
