@@ -17,9 +17,8 @@ from intently import artifact, progress
 from intently.config import Settings
 from intently.data import Dataset
 from intently.errors import ArtifactError, InputError
-from intently.evaluate import Case, Interval, Report, judge, leave_one_out, temporal
-from intently.evaluate.chances import ask_pairs, is_calibrated, judge_chances
-from intently.evaluate.evaluation import fit_and_judge
+from intently.evaluate import Case, Interval, Report, leave_one_out, temporal
+from intently.evaluate.evaluation import fit_and_judge, judge_fitted, learning_curves
 from intently.evaluate.judgement import Judgement
 from intently.evaluate.report import Result, facts_of, provenance
 from intently.models import Recommender
@@ -96,12 +95,9 @@ def train(
         with steps.step(f"training {recipe.name}"):
             model, cpu_s, wall_s = _fit(recipe.model(), case.train)
         with steps.step("judging"):
-            judgement = judge(model, case, KS, name=recipe.name)
-            chances = None
-            if is_calibrated(model):
-                pairs = ask_pairs(model, case)
-                chances = judge_chances(recipe.name, pairs, float(getattr(model, "threshold", 0.5)))
-            main = Result(judgement, cpu_s, wall_s, model.settings(), chances)
+            judgement, chances = judge_fitted(model, case, KS, name=recipe.name)
+            curves = learning_curves(recipe.name, model)
+            main = Result(judgement, cpu_s, wall_s, model.settings(), chances, curves)
         with steps.step("judging the baselines"):
             rivals = {
                 name: fit_and_judge(name, rival, case, KS)
