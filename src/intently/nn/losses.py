@@ -67,13 +67,14 @@ class _SoftmaxLoss(torch.autograd.Function):
         edges = [*range(0, n, chunk), n]
         cuts = torch.searchsorted(rows, torch.tensor(edges)).tolist()
         buffer = left.new_empty(chunk, m)
+        inclusion = None if log_inclusion is None else log_inclusion.to(kind)
         loss = 0.0
         for start, stop, lo, hi in zip(edges, edges[1:], cuts, cuts[1:], strict=False):
             logits = _logits(left[start:stop], right, buffer[: stop - start])
             at = (rows[lo:hi] - start, columns[lo:hi])
-            if log_inclusion is not None:
+            if inclusion is not None:
                 own = logits[at]
-                logits -= log_inclusion
+                logits -= inclusion
                 logits[at] = own
             torch.softmax(logits, 1, out=logits)
             likely = logits[at].float().clamp(min=1e-38)

@@ -46,30 +46,46 @@ class NextItem(nn.Module):
 
     def table(self) -> Tensor:
         """(n_items, d) item vectors, of length one."""
-        vectors = self.own if self.map is None else self.own + self.map(self.text)
-        return nn.functional.normalize(vectors, dim=1)
+        return _unit(self.own if self.map is None else self.own + self.map(self.text))
 
-    def hidden(self, inputs: Packed, table: Tensor) -> Tensor:
-        """(tokens, d): what comes after each token, so that hidden @ table.T are logits."""
-        items, starts = torch.from_numpy(inputs.items), torch.from_numpy(inputs.starts)
-        if len(items) == len(starts) - 1:
+    def rows(self, columns: Tensor) -> Tensor:
+        """(columns, d): the vectors of some items, without making all."""
+        own = nn.functional.embedding(columns, self.own)
+        if self.map is None or self.text is None:
+            return _unit(own)
+        return _unit(own + self.map(self.text[columns]))
+
+    def hidden(self, inputs: Packed, items: Tensor, table: Tensor) -> Tensor:
+        """(tokens, d): what comes after each token, so that hidden @ table.T are logits.
+
+        items: the row of `table` of each of the inputs' items.
+        """
+        if len(items) == len(inputs.starts) - 1:
             tokens = nn.functional.embedding(items, table)
         else:
-            tokens = nn.functional.embedding_bag(items, table, starts[:-1], mode="mean")
+            starts = torch.from_numpy(inputs.starts[:-1])
+            tokens = nn.functional.embedding_bag(items, table, starts, mode="mean")
         ahead = self.encoder(tokens * table.shape[1] ** 0.5, inputs.groups)
-        return nn.functional.normalize(ahead, dim=1) * self.log_scale.exp()
+        return _unit(ahead) * self.log_scale.exp()
 
     def loss(self, batch: tuple[Packed, Packed]) -> Tensor:
         """Mean cross-entropy of the next bag; each of a bag's items has an equal share of it."""
         inputs, targets = batch
-        table = self.table()
-        hidden = self.hidden(inputs, table)
-        columns, rows = torch.from_numpy(targets.items), torch.from_numpy(targets.token)
-        sizes = np.diff(targets.starts)
+        items, columns = torch.from_numpy(inputs.items), torch.from_numpy(targets.items)
+        rows, sizes = torch.from_numpy(targets.token), np.diff(targets.starts)
         weights = torch.from_numpy(np.repeat(1.0 / sizes, sizes).astype(np.float32))
-        if len(table) <= self.candidates:
-            return softmax_loss(hidden, table, rows, columns, weights)
+        if len(self.own) <= self.candidates:
+            table = self.table()
+            return softmax_loss(self.hidden(inputs, items, table), table, rows, columns, weights)
         sample, log_inclusion = sample_columns(columns, self.share, self.candidates, self.generator)
-        place = torch.zeros(len(table), dtype=torch.long)
+        place = torch.full((len(self.own),), -1)
         place[sample] = torch.arange(len(sample))
-        return softmax_loss(hidden, table[sample], rows, place[columns], weights, log_inclusion)
+        only_input = items[place[items] < 0].unique()
+        place[only_input] = torch.arange(len(only_input)) + len(sample)
+        table = self.rows(torch.cat([sample, only_input]))
+        hidden = self.hidden(inputs, place[items], table)
+        return softmax_loss(hidden, table[: len(sample)], rows, place[columns], weights, log_inclusion)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return nn.functional.normalize(vectors, dim=1)
