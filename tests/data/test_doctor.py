@@ -145,6 +145,28 @@ def test_views_that_never_lead_to_a_purchase() -> None:
     assert {"event": "view", "events": 9, "led_to_target": 0} in finding.rows
 
 
+def test_returns_are_not_purchases() -> None:
+    events, items = tables(SHOP)
+    back = events.with_columns(quantity=pl.when(pl.int_range(pl.len()) < 500).then(-1.0).otherwise(1.0))
+    finding = examined(back, items)["returns"]
+    assert finding.severity in ("note", "warning")
+    assert finding.rows[0]["quantity"] == -1.0
+
+
+def test_a_shop_without_repeats_needs_more_events() -> None:
+    n = 12_000
+    events = pl.DataFrame(
+        {
+            "user_id": [f"u{row % 500}" for row in range(n)],
+            "item_id": [f"i{row}" for row in range(n)],
+            "event": pl.Series([EVENT_CODES["purchase"]] * n, dtype=pl.UInt8),
+            "time_s": [SHOP.end_s - 60.0 * row for row in range(n)],
+        }
+    )
+    finding = examined(events, SHOP.items)["enough events"]
+    assert (finding.severity, finding.figure) == ("warning", 0.8)
+
+
 def test_too_little_to_beat_the_best_sellers() -> None:
     events, items = tables(SHOP)
     finding = examined(events.head(200), items)["enough events"]

@@ -31,6 +31,7 @@ CHECKS: Final[tuple[Callable[[Evidence], Finding], ...]] = (
     shape.dead_items,
     shape.missing_text,
     shape.without_effect,
+    shape.returns,
     shape.enough,
 )
 
