@@ -17,8 +17,11 @@ CUTS = 3
 LEAST_EVENTS = 2_000
 """Fewer events than this teach boosted trees nothing that a blend does not know."""
 
-LINEAR_ITEMS = 6_000
-"""Inside the boosted ranker the closed form sees this many of the most frequent items."""
+TASTE = {"target": "self", "max_items": 6_000}
+"""The closed form as a member of a ranker: what goes with what (EASE), over the most frequent items.
+
+Its order-aware form costs ten times the time on long baskets and adds nothing there (docs/LOG.md).
+"""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def choose(dataset: Dataset, *, stage: str = "full", horizon_days: float = 28.0,
         name = "repeat" if repeats else "covisit"
         return Recipe(name, {}, {"popular": {}}, f"{name} answers at once while the rest is trained")
     baselines["covisit"] = {}
-    baselines["linear"] = {"max_items": LINEAR_ITEMS}
+    baselines["linear"] = dict(TASTE)
     span_days = (dataset.end_s - dataset.start_s) / DAY_S
     cuts = min(CUTS, int(span_days / horizon_days) - 2)
     if not dataset.timed or dataset.n_events < LEAST_EVENTS or cuts < 1:
@@ -63,7 +66,7 @@ def choose(dataset: Dataset, *, stage: str = "full", horizon_days: float = 28.0,
         return Recipe("blend", {}, baselines, why)
     inner: dict[str, dict[str, Any]] = {
         "covisit": {},
-        "linear": {"max_items": LINEAR_ITEMS},
+        "linear": dict(TASTE),
         "sequence": {"minutes": 1.5, "seed": seed},
     }
     settings = {
