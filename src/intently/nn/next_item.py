@@ -80,7 +80,7 @@ class NextItem(nn.Module):
         sample, log_inclusion = sample_columns(columns, self.share, self.candidates, self.generator)
         place = torch.full((len(self.own),), -1)
         place[sample] = torch.arange(len(sample))
-        only_input = items[place[items] < 0].unique()
+        only_input = torch.unique(items[place[items] < 0])
         place[only_input] = torch.arange(len(only_input)) + len(sample)
         table = self.rows(torch.cat([sample, only_input]))
         hidden = self.hidden(inputs, place[items], table)
