@@ -13,9 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from intently import artifact, progress
 from intently.config import Settings
 from intently.data import Dataset
+from intently.data.histories import DAY_S
 from intently.errors import ArtifactError, InputError
 from intently.evaluate import Case, Interval, Report, leave_one_out, temporal
 from intently.evaluate.evaluation import fit_and_judge, judge_fitted, learning_curves
@@ -113,8 +116,10 @@ def train(
 
 
 def case_of(shop: Dataset, settings: Settings) -> Case:
-    """The last horizon as the future where there are times, else each user's last event."""
-    if not shop.timed:
+    """The last horizon as the future; where the data is too short for it, each user's last event."""
+    span_days = (shop.end_s - shop.start_s) / DAY_S
+    if not shop.timed or span_days < 2 * settings.horizon_days:
+        progress.note("no times, or fewer than two horizons of them: judged on each user's last event")
         return leave_one_out(shop, repeats=None)
     return temporal(shop, horizon_days=settings.horizon_days, target=settings.target or None)
 
@@ -198,8 +203,6 @@ def gate(judged: Judgement, report: Report, root: Path) -> tuple[bool, str]:
     )
     if not same:
         return True, f"live: {told}; the live model was judged on other days and cannot be compared fairly"
-    import numpy as np
-
     earlier = replace(judged, name="live", values={METRIC: np.asarray(before[METRIC], np.float64)})
     over, share = judged.against(earlier, METRIC)
     if not over.low > 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ AS_JSON = typer.Option(False, "--json", help="Print JSON for machines.")
 def register(app: typer.Typer) -> None:
     """Add this group's commands to the application."""
     app.command("train", epilog="Example: intently train --horizon-days 14")(train)
+    app.command("plan", epilog="Example: intently plan")(plan)
     app.command("recommend", epilog="Example: intently recommend --user 1234 -n 5")(recommend)
     app.command("predict", epilog="Example: intently predict --user 1234 --item 5678")(predict)
 
@@ -52,6 +54,34 @@ def train(
 
     print_report(outcome.report)
     typer.echo(outcome.verdict)
+
+
+def plan(
+    horizon_days: float | None = typer.Option(None, help="Predict this many days ahead."),
+    home: Path | None = HOME,
+    config: Path | None = CONFIG,
+    as_json: bool = AS_JSON,
+) -> None:
+    """What training on this shop will take: minutes, memory and disk, before it is started."""
+    from intently.config import load_settings
+    from intently.pipeline import load_shop
+    from intently.plan import forecast, speed
+
+    settings = load_settings(config, home=home, horizon_days=horizon_days)
+    found = forecast(load_shop(settings), settings, slower=speed())
+    if as_json:
+        _print_json({**asdict(found), "total_s": found.total_s})
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"training {found.recipe}: about {found.total_s / 60:.1f} minutes")
+    table.add_column("stage")
+    table.add_column("seconds", justify="right")
+    for name, seconds in found.stages_s.items():
+        table.add_row(name, f"{seconds:.0f}")
+    Console(width=100).print(table)
+    typer.echo(f"memory: about {found.memory_mb:,.0f} MB at the peak; disk: about {found.disk_mb:,.0f} MB")
 
 
 def recommend(
