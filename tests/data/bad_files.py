@@ -28,6 +28,7 @@ class Odd:
 HEAD = "user_id,item_id,event,timestamp,price\n"
 A, B, C = "u1,i1,view,2024-01-01,1.5\n", "u2,i2,click,2024-01-02,2\n", "u3,i3,purchase,2024-01-03,\n"
 ALL = HEAD + A + B + C
+NOTE = "user_id,item_id,timestamp,note\n"
 CHINESE = "用户,商品,行为,时间\n张三,苹果汁,购买,2024-01-01\n李四,绿茶,浏览,2024年1月2日\n"
 LATIN = "user_id,item_id,timestamp\nJosé,café,2024-01-01\nu2,i2,2024-01-02\n"
 
@@ -100,7 +101,15 @@ SHAPES = [
     Odd("only-commas.csv", csv(A.strip(), ",,,,"), (1, 0, 1), fields=("user_id",)),
     Odd("trailing-header.csv", ALL.replace("\n", ",\n").encode(), (3, 0, 0)),
     Odd("quoted.csv", csv('"u,1","i""1",view,2024-01-01,1'), (1, 0, 0)),
-    Odd("quote-over-lines.csv", csv('"u\n1",i1,view,2024-01-01,1', A.strip()), (2, 0, 0)),
+    Odd("quote-over-lines.csv", csv('u,i,2024-01-01,"a\nb"', "u,j,2024-01-01,c", head=NOTE), (2, 0, 0)),
+    Odd(
+        "quotes-paired-wrongly.csv",
+        csv('"u,i,2024-01-01,a', '"v,i,2024-01-01,b', "w,i,2024-01-01,c", head=NOTE),
+        (1, 0, 1),
+        fields=("user_id",),
+    ),
+    Odd("zeros.bin", bytes(200_000), error="is binary"),
+    Odd("long-header.csv", b"x" * 200_000 + b"\n", error="lacks user_id, item_id, timestamp"),
     Odd("quote-open.csv", csv(A.strip(), '"u2,i2,view,2024-01-02,1', B.strip()), (2, 0, 1), fields=("",)),
     Odd("quote-open-last.csv", csv(A.strip(), 'u2,i2,view,2024-01-02,"1'), (1, 0, 1), fields=("",)),
     Odd("inch.csv", csv('u1,5" nail,view,2024-01-01,1', A.strip()), (2, 0, 0)),

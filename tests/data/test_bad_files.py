@@ -117,9 +117,9 @@ def test_any_jsonl_is_accounted_for(tmp_path: Path, rows: list[dict[str, Any]]) 
 
 def test_a_quote_across_two_blocks_is_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("intently.data.readers_text._BLOCK", 64)
-    rows = [f'"u{n}\nsecond line",i{n},view,2024-01-01,1' for n in range(50)]
+    rows = [f'u{n},i{n},2024-01-01,"first\nsecond line"' for n in range(50)]
     path = tmp_path / "long.csv"
-    path.write_text("user_id,item_id,event,timestamp,price\n" + "\n".join(rows))
+    path.write_text("user_id,item_id,timestamp,note\n" + "\n".join(rows))
     done = bring_in(path, tmp_path / "home")
     assert (done.accepted, done.rejected) == (50, 0)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intently.data.parse import Parsed, canonical, event_names, idents, numbers, rename_columns
@@ -131,6 +131,7 @@ def test_day_or_month_is_told_by_other_rows() -> None:
     assert one_time("25/04/2024", day_first=False) is None
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.datetimes(datetime(1901, 1, 1), datetime(2199, 1, 1)), st.integers(-14, 14))
 def test_iso_text_agrees_with_python(moment: datetime, hours: int) -> None:
     sign = "-" if hours < 0 else "+"

@@ -82,14 +82,17 @@ def text_of(column: pl.Series) -> tuple[pl.Series, BoolArray]:
 
 
 def idents(column: pl.Series, *, required: bool = True) -> Parsed:
-    """Outside ids: text of 1 to MAX_ID characters without NUL."""
+    """Outside ids: text of 1 to MAX_ID characters without NUL.
+
+    An id with a line break is at fault, too: nearly always a quote was opened by mistake.
+    """
     text, strange = text_of(column)
     size = text.str.len_chars().fill_null(0).to_numpy()
-    nul = text.str.contains("\0", literal=True).fill_null(False).to_numpy()
+    broken = text.str.contains(r"[\x00\n\r]").fill_null(False).to_numpy()
     faults = [
         (strange, "is not text or a whole number"),
         (size > MAX_ID, f"is longer than {MAX_ID} characters"),
-        (nul, "has a NUL character"),
+        (broken, "has a NUL character or a line break"),
     ]
     faults = [fault for fault in faults if fault[0].any()]
     values = _without(text, faults)

@@ -55,6 +55,7 @@ class CsvBatch:
 
 def csv_batches(blocks: Iterable[Block], source: str) -> Iterator[CsvBatch]:
     """A batch a block; raises InputError for a header that names a column twice."""
+    csv.field_size_limit(1 << 30)  # lines are bounded already
     names: list[str] = []
     delimiter = ""
     carried: list[str] = []
@@ -116,7 +117,6 @@ def _split(line: str, delimiter: str) -> list[str]:
 
 def _cut(lines: list[str], first: int, delimiter: str, *, final: bool) -> Cut:
     """Lines to rows; a row that reaches beyond the lines stays unused unless they are the last."""
-    csv.field_size_limit(1 << 30)  # lines are bounded already
     if not any('"' in line for line in lines):
         rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
         numbers = [first + i for i, row in enumerate(rows) if row]

@@ -26,7 +26,7 @@ _BOMS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_CONTROL: Final = frozenset(range(32)) - {0, 9, 10, 11, 12, 13, 27}
+_CONTROL: Final = frozenset(range(32)) - {9, 10, 11, 12, 13, 27}
 
 Block = tuple[int, list[str], float]
 """(number of the first line, lines without their ends, bytes of the file read)."""
