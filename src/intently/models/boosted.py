@@ -29,7 +29,7 @@ from intently.schema import DoubleArray, FloatArray, LongArray
 if TYPE_CHECKING:
     import lightgbm
 
-Table = tuple[LongArray, FloatArray, FloatArray]  # users, features, labels
+Table = tuple[LongArray, FloatArray, FloatArray]  # users, features, labels of one batch of users
 FEW_ROWS = 20_000
 """Pairs below which one thread predicts them all."""
 
@@ -85,7 +85,7 @@ class Boosted(Recommender):
                 hint="use fewer cuts, a shorter horizon_days, or the model 'blend'",
             )
         self.models = self._fit_inner(past)
-        tables = [self._table(dataset, earliest, cut) for cut in range(self.cuts)]
+        tables = [part for cut in range(self.cuts) for part in self._table(dataset, cut)]
         self._boost(tables)
         self._prepare(dataset, ItemFacts.of(dataset))
 
@@ -116,14 +116,15 @@ class Boosted(Recommender):
             vectors = dataset.vectors.astype(np.float16).astype(np.float32)
         self.maker = PairMaker(self.models, facts, popular, vectors, self.n_new)
 
-    def _table(self, dataset: Dataset, earliest: float, cut: int) -> Table:
+    def _table(self, dataset: Dataset, cut: int) -> list[Table]:
         """Pairs as of the cut, labelled by the horizon after it; cut 0 is the latest."""
         at_s = dataset.end_s - (cut + 1) * self.horizon_days * DAY_S
         past, rest = dataset.split_at(at_s)
         future = rest.as_of(at_s + self.horizon_days * DAY_S)
         everyone = past.histories(at=at_s)
         users = np.flatnonzero(everyone.lengths > 0)
-        pairs = len(everyone.items) / 3 + len(users) * self.n_new * (len(self.models) + 1)
+        met = past.events.select("user", "item").n_unique()
+        pairs = met + 0.8 * len(users) * self.n_new * (len(self.models) + 1)
         share = min(1.0, self.max_rows / self.cuts / max(pairs, 1.0))
         random = np.random.default_rng([self.seed, cut])
         users = np.sort(random.permutation(users)[: max(int(len(users) * share), 1)])
@@ -138,40 +139,42 @@ class Boosted(Recommender):
                 labels = np.isin(who * dataset.n_items + items, wanted)
                 parts.append((who, table, labels.astype(np.float32)))
                 advance(len(batch))
-        return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore[return-value]
+        return parts
 
-    def _boost(self, tables: Sequence[Table]) -> None:
+    def _boost(self, tables: list[Table]) -> None:
+        """Trees on most users, calibration on the rest; `tables` is emptied as it is read."""
         import lightgbm
 
-        users, features, labels = (np.concatenate(column) for column in zip(*tables, strict=True))
-        names = self._names()
-        held = np.isin(users, _some(np.unique(users), HELD_SHARE, self.seed))
-        if not 0 < labels[~held].sum() < (~held).sum():
+        users = np.unique(np.concatenate([who for who, _, _ in tables]))
+        held_users = _some(users, HELD_SHARE, self.seed) if len(users) > 1 else users[:0]
+        seen, held = _apart(tables, held_users)
+        if len(held[1]) == 0:
+            held = seen  # a handful of users: better calibrated on the trees' own than not at all
+        names, labels = self._names(), np.concatenate(seen[1])
+        if not 0 < labels.sum() < len(labels):
             raise InputError("no user met any candidate within the horizon: nothing to learn from")
-        train = lightgbm.Dataset(features[~held], labels[~held], feature_name=names)
-        valid = lightgbm.Dataset(features[held], labels[held], reference=train)
-        callbacks = [lightgbm.early_stopping(25, verbose=False)] if held.any() else []
+        train = lightgbm.Dataset(seen[0], labels, feature_name=names)
+        check, check_labels = np.concatenate(held[0]), np.concatenate(held[1])
+        valid = lightgbm.Dataset(check, check_labels, reference=train)
+        settings = {
+            "objective": "binary",
+            "learning_rate": 0.06,
+            "num_leaves": self.leaves,
+            "min_data_in_leaf": int(min(100, max(5, len(labels) // 200))),
+            "feature_fraction": 0.5,
+            "bagging_fraction": 0.7,
+            "bagging_freq": 1,
+            "seed": self.seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbose": -1,
+        }
         with progress.track("boosting", total=self.rounds) as advance:
-            callbacks.append(lambda _env: advance(1))
-            settings = {
-                "objective": "binary",
-                "learning_rate": 0.06,
-                "num_leaves": self.leaves,
-                "min_data_in_leaf": int(min(100, max(5, len(labels) // 200))),
-                "feature_fraction": 0.5,
-                "bagging_fraction": 0.7,
-                "bagging_freq": 1,
-                "seed": self.seed,
-                "deterministic": True,
-                "force_row_wise": True,
-                "verbose": -1,
-            }
-            valid_sets = [valid] if held.any() else []
-            self.booster = lightgbm.train(settings, train, self.rounds, valid_sets, callbacks=callbacks)
-        check = held if held.any() else np.ones(len(labels), bool)
-        raw = np.asarray(self.booster.predict(features[check], raw_score=True), np.float64)
-        self.platt = platt(raw, labels[check])
-        self.threshold = _best_threshold(sigmoid(raw * self.platt[0] + self.platt[1]), labels[check])
+            callbacks = [lightgbm.early_stopping(25, verbose=False), lambda _env: advance(1)]
+            self.booster = lightgbm.train(settings, train, self.rounds, [valid], callbacks=callbacks)
+        raw = np.asarray(self.booster.predict(check, raw_score=True), np.float64)
+        self.platt = platt(raw, check_labels)
+        self.threshold = _best_threshold(sigmoid(raw * self.platt[0] + self.platt[1]), check_labels)
 
     # -- answering -----------------------------------------------------------------------------
 
@@ -287,6 +290,22 @@ def sigmoid(z: DoubleArray) -> DoubleArray:
 def _pairs(future: Dataset, n_items: int) -> LongArray:
     indptr, items = future.baskets()
     return np.repeat(np.arange(len(indptr) - 1, dtype=np.int64), np.diff(indptr)) * n_items + items
+
+
+def _apart(
+    tables: list[Table], held_users: LongArray
+) -> tuple[tuple[list[FloatArray], list[FloatArray]], tuple[list[FloatArray], list[FloatArray]]]:
+    """(features, labels) of the other users and of the held ones, batch by batch, to save memory."""
+    seen: tuple[list[FloatArray], list[FloatArray]] = ([], [])
+    held: tuple[list[FloatArray], list[FloatArray]] = ([], [])
+    while tables:
+        who, features, labels = tables.pop(0)
+        kept = np.isin(who, held_users)
+        for part, mask in ((seen, ~kept), (held, kept)):
+            if mask.any():
+                part[0].append(features[mask])
+                part[1].append(labels[mask])
+    return seen, held
 
 
 def _some(users: LongArray, share: float, seed: int) -> LongArray:

@@ -100,7 +100,7 @@ class Linear(Recommender):
             return sparse.csr_matrix((0, following.shape[1]), dtype=np.float32)
         inverse = ridge_inverse(past, self.l2)
         if self.target == "self":
-            blocks = (_ease_rows(inverse, start, rows, following.shape[1]) for start in range(0, n, BLOCK))
+            blocks = (_ease_rows(inverse, start) for start in range(0, n, BLOCK))
         else:
             after = (past.T @ following).tocsr()  # X'Y
             dense = after.nnz > DENSE_FROM * after.shape[0] * after.shape[1]
@@ -110,16 +110,28 @@ class Linear(Recommender):
             for block in blocks:
                 parts.append(largest(block, self.n_kept))
                 advance(block.shape[0])
-        return sparse.vstack(parts, format="csr", dtype=np.float32)
+        solved = sparse.vstack(parts, format="csr", dtype=np.float32)
+        if self.target == "next":
+            return solved
+        wide = (solved.data, rows[solved.indices], solved.indptr)  # its columns are the same items
+        return sparse.csr_matrix(wide, shape=(n, following.shape[1]))
 
     def _rest(
         self, past: sparse.csr_matrix, following: sparse.csr_matrix, rows: LongArray
     ) -> sparse.csr_matrix:
-        """Rows of B for rare items: each on its own, as if it were the only one in every past."""
-        own = past[:, rows].tocsc()
-        size = np.asarray(own.multiply(own).sum(axis=0)).ravel() + self.l2
-        alone = sparse.diags((1.0 / size).astype(np.float32)) @ (own.T @ following)
-        return alone.tocsr()
+        """Rows of B for rare items: each on its own, as if it were the only one in every past.
+
+        EASE has none: an item beyond `max_items` says nothing there.
+        """
+        parts = [sparse.csr_matrix((0, following.shape[1]), dtype=np.float32)]
+        if self.target == "self":
+            return sparse.csr_matrix((len(rows), following.shape[1]), dtype=np.float32)
+        for start in range(0, len(rows), BLOCK):
+            own = past[:, rows[start : start + BLOCK]].tocsc()
+            size = np.asarray(own.multiply(own).sum(axis=0)).ravel() + self.l2
+            alone = sparse.diags((1.0 / size).astype(np.float32)) @ (own.T @ following)
+            parts.append(largest_stored(alone.tocsr(), self.n_kept))
+        return sparse.vstack(parts, format="csr", dtype=np.float32)
 
     def _scores(self, histories: Histories) -> FloatArray:
         weights = (self.decay**histories.steps_back).astype(np.float32)
@@ -220,13 +232,12 @@ def _next_rows(inverse: FloatArray, start: int, after: sparse.csr_matrix, dense:
     return out
 
 
-def _ease_rows(inverse: FloatArray, start: int, columns: LongArray, n_items: int) -> FloatArray:
-    """(block, n_items): rows of I - P diag(1 / diag P), whose diagonal is zero."""
-    rows = -inverse[:, start : start + BLOCK].T / np.diag(inverse)
+def _ease_rows(inverse: FloatArray, start: int) -> FloatArray:
+    """(block, n): rows of I - P diag(1 / diag P), whose diagonal is zero."""
+    scaled = -inverse[:, start : start + BLOCK].T / np.diag(inverse)
+    rows: FloatArray = np.asarray(scaled, np.float32)
     rows[np.arange(len(rows)), start + np.arange(len(rows))] = 0.0
-    out = np.zeros((len(rows), n_items), np.float32)
-    out[:, columns] = rows
-    return out
+    return rows
 
 
 def largest(block: FloatArray, k: int) -> sparse.csr_matrix:
@@ -242,6 +253,22 @@ def largest(block: FloatArray, k: int) -> sparse.csr_matrix:
     rows, columns = np.nonzero(kept)
     indptr = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
     return sparse.csr_matrix((block[rows, columns], columns.astype(np.int32), indptr), shape=block.shape)
+
+
+def largest_stored(rows: sparse.csr_matrix, k: int) -> sparse.csr_matrix:
+    """The same rows with the `k` stored entries of largest size of each."""
+    if rows.nnz == 0 or int(np.diff(rows.indptr).max()) <= k:
+        return rows
+    picks = []
+    for start, stop in zip(rows.indptr[:-1], rows.indptr[1:], strict=True):
+        if stop - start > k:
+            order = np.argpartition(np.abs(rows.data[start:stop]), stop - start - k)[-k:]
+            picks.append(start + np.sort(order))
+        else:
+            picks.append(np.arange(start, stop))
+    kept = np.concatenate(picks)
+    indptr = np.concatenate([[0], np.cumsum([len(pick) for pick in picks])])
+    return sparse.csr_matrix((rows.data[kept], rows.indices[kept], indptr), shape=rows.shape)
 
 
 def _place(n_items: int, parts: list[tuple[LongArray, sparse.csr_matrix]]) -> sparse.csr_matrix:
