@@ -103,6 +103,12 @@ def test_a_shop_where_nobody_comes_back_is_answered_with_what_is_popular() -> No
     assert model.top_k(Histories.of([[], [0]]), 1).items.tolist() == [[1], [1]]
 
 
+def test_a_shop_with_impressions_only_is_refused() -> None:
+    shown = {"user_id": ["a", "b"], "item_id": ["x", "y"], "event": ["impression"] * 2, "timestamp": [1, 2]}
+    with pytest.raises(InputError, match="no positive events"):
+        Sequence(**TINY).fit(Dataset.from_frames(pl.DataFrame(shown)))
+
+
 def test_the_learning_curve_is_kept_and_falls() -> None:
     curve = walker().curve
     assert curve.shape == (40, 2)

@@ -57,7 +57,7 @@ class Sequence(Recommender):
         blocks: int = 2,
         heads: int = 2,
         max_length: int = 50,
-        dropout: float = 0.3,
+        dropout: float = 0.2,
         learning_rate: float = 0.003,
         batch_tokens: int = 2048,
         epochs: int = 40,
@@ -104,6 +104,8 @@ class Sequence(Recommender):
         self._forget()
         histories = dataset.histories()
         counts = np.bincount(histories.items, minlength=dataset.n_items)
+        if not counts.any():
+            raise InputError("the dataset has no positive events", hint="views, clicks or purchases")
         self.vocabulary = np.flatnonzero(counts).astype(np.int32)
         self.popularity = (counts[self.vocabulary] / max(counts.sum(), 1)).astype(np.float32)
         bags = self._bags(histories)
@@ -177,10 +179,12 @@ class Sequence(Recommender):
 
     def _scores(self, histories: Histories) -> FloatArray:
         bags = self._bags(histories)
-        known = np.repeat(np.log(self.popularity)[None, :], len(histories), axis=0)
-        asked = np.flatnonzero(bags.lengths) if self.weights else np.zeros(0, np.int64)
-        if len(asked):
-            known[asked] = self._vectors(bags, bags.ends[asked], bags.ends[asked + 1]) @ self.table.T
+        known = np.empty((len(histories), len(self.vocabulary)), np.float32)
+        asked = (bags.lengths > 0) & bool(self.weights)
+        known[~asked] = np.log(self.popularity)
+        if asked.any():
+            rows = np.flatnonzero(asked)
+            known[rows] = self._vectors(bags, bags.ends[rows], bags.ends[rows + 1]) @ self.table.T
         below = known.min(axis=1, initial=0.0) - 1.0
         scores = np.repeat(below.astype(np.float32)[:, None], self.n_items, axis=1)
         scores[:, self.vocabulary] = known
@@ -203,10 +207,8 @@ class Sequence(Recommender):
 
     def _bags(self, histories: Histories) -> Bags:
         """Moments in columns of the vocabulary; items nobody met are left out."""
-        column = np.full(self.n_items, -1, np.int64)
-        column[self.vocabulary] = np.arange(len(self.vocabulary))
-        columns = column[histories.items]
-        met = columns >= 0
+        columns = np.searchsorted(self.vocabulary, histories.items)
+        met = self.vocabulary[np.minimum(columns, len(self.vocabulary) - 1)] == histories.items
         rows = histories.rows[met].astype(np.int64)
         return Bags.of(rows, histories.time_s[met], columns[met], len(histories))
 
