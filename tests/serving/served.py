@@ -107,11 +107,11 @@ def running(home: Path, *options: str, env: Mapping[str, str] | None = None) -> 
         line = process.stdout.readline()
         assert "answers at " in line, (line, (home / "serve.log").read_text())
         address = line.partition("answers at ")[2].split()[0]
-        with httpx.Client(base_url=address, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
             yield Running(process, address, client)
         if process.poll() is None:
             process.terminate()
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
     finally:
         if process.poll() is None:
             process.kill()

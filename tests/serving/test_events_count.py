@@ -127,7 +127,7 @@ def test_many_senders_at_once_lose_nothing(service: Running, home: Path) -> None
 def test_what_another_process_imports_is_taken_in(service: Running, home: Path) -> None:
     with SqliteStore(home / "store.db") as store:
         store.add_events([{"user_id": "imported", "item_id": "i005", "event": "purchase", "time_s": 1.7e9}])
-    for _ in range(100):
+    for _ in range(600):
         told = service.client.get("/v1/users/imported/history").json()
         if told["total"]:
             break

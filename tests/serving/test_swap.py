@@ -22,7 +22,7 @@ from intently.serving.shapes import RecommendationRequest
 
 
 def wait_for(service: Running, path: str, field: str, value: Any) -> dict[str, Any]:
-    for _ in range(150):
+    for _ in range(600):
         told = dict(service.client.get(path).json())
         if told[field] == value:
             return told
@@ -96,7 +96,7 @@ def test_without_any_model_popular_items_are_answered_and_said_so(tmp_path: Path
         told = service.client.get("/v1/shop").json()
         assert told["training"] == said
         publish(tmp_path, shop, repeat(shop))
-        for _ in range(150):
+        for _ in range(600):
             if service.client.get("/readyz").status_code == 200:
                 break
             threading.Event().wait(0.1)
