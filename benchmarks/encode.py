@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -97,6 +98,7 @@ def whole_run(dataset: Dataset, folder: Path | None, threads: int) -> dict[str, 
             row[f"{run}_wall_s"] = round(time.perf_counter() - began, 2)
             row[f"{run}_cpu_s"] = round(cpu_s() - start, 2)
             row["threads"] = encoder.threads
+            row["load"] = round(os.getloadavg()[0], 1)  # above the number of cores, the wall time is not ours
     return row
 
 
