@@ -17,17 +17,18 @@ from intently.config import Settings
 from intently.data import Dataset
 from intently.recipe import Recipe, choose
 
-REFERENCE_S = 0.24
-"""Seconds of `speed`'s work on the reference core."""
+REFERENCE_S = 0.029
+"""Seconds of `speed`'s work on the reference machine (EPYC, 2 cores)."""
 
 TEXTS_PER_S = 330.0
-EVENT_S = {"popular": 2e-7, "repeat": 4e-6, "covisit": 9e-6, "linear": 1.2e-5, "content": 2e-6}
-LINEAR_CUBE_S = 4.0e-11
+EVENT_S = {"popular": 2e-7, "repeat": 4e-6, "covisit": 9e-6, "linear": 2e-5, "content": 2e-6}
+EASE_EVENT_S = 1e-6
+LINEAR_CUBE_S = 1.3e-11
 SEQUENCE_EVENT_S = 9e-4
 PAIR_FEATURE_S = 2.6e-5
 PAIR_ROUND_S = 1.1e-7
-ASK_USER_S = 9e-3
-OVERHEAD_S = 6.0
+ASK_USER_S = 4.2e-3
+OVERHEAD_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,12 @@ def forecast(dataset: Dataset, settings: Settings, *, slower: float = 1.0) -> Fo
             _fit_s(dataset, name, given) + users * ASK_USER_S * 0.2
             for name, given in recipe.baselines.items()
         ),
-        "publishing": OVERHEAD_S + dataset.n_events * 4e-6,
+        "publishing": OVERHEAD_S + dataset.n_events * 2.4e-6,
     }
     stages = {name: seconds * slower for name, seconds in stages.items()}
     vectors_mb = dataset.n_items * 384 * 4 / 1e6
     memory_mb = 600 + dataset.n_events * 3e-4 + 3 * vectors_mb + pairs * 70 * 4 * 2.2 / 1e6
-    disk_mb = 20 + dataset.n_events * 9e-5 + 3 * vectors_mb + dataset.n_items * 1e-3
+    disk_mb = 20 + dataset.n_events * 6e-5 + 1.5 * vectors_mb + dataset.n_items * 1e-3
     return Forecast(recipe.name, stages, memory_mb, disk_mb)
 
 
@@ -104,6 +105,7 @@ def _train_s(dataset: Dataset, recipe: Recipe, pairs: float, cores: int) -> floa
 def _fit_s(dataset: Dataset, name: str, given: dict[str, object]) -> float:
     seconds = dataset.n_events * EVENT_S.get(name, 0.0)
     if name == "linear":
+        seconds = dataset.n_events * (EASE_EVENT_S if given.get("target") == "self" else EVENT_S["linear"])
         size = min(dataset.n_items, int(str(given.get("max_items", 15_000))))
         seconds += LINEAR_CUBE_S * size**3
     if name == "sequence":
