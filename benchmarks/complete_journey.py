@@ -42,7 +42,7 @@ RIVALS: dict[str, tuple[str, dict[str, Any]]] = {
     "linear": ("linear", {"max_items": 6000}),
     "sequence": ("sequence", {"minutes": 3.0}),
 }
-SHOWN = ("ndcg@10", "recall@10", "precision@10", "mrr@10", "hit_rate@10")
+SHOWN = ("ndcg@10", "recall@10", "precision@10", "mrr@10", "hit@10")
 
 
 def main() -> None:

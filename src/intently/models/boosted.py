@@ -24,7 +24,7 @@ from intently.features import ItemFacts
 from intently.models.base import Recommender, State
 from intently.models.candidates import PairMaker
 from intently.models.reasons import Reason, reasons
-from intently.schema import DoubleArray, FloatArray, LongArray
+from intently.schema import EVENT_CODES, DoubleArray, FloatArray, LongArray
 
 if TYPE_CHECKING:
     import lightgbm
@@ -215,7 +215,8 @@ class Boosted(Recommender):
         assert booster is not None
         _, _, table = maker.make(histories, [list(items)])
         shap = np.asarray(booster.predict(table, pred_contrib=True, num_threads=1), np.float64)
-        return [reasons(maker.names, row, shap[i, :-1], most) for i, row in enumerate(table)]
+        bought = bool((histories.events == EVENT_CODES["purchase"]).all())
+        return [reasons(maker.names, row, shap[i, :-1], most, bought) for i, row in enumerate(table)]
 
     # -- keeping -------------------------------------------------------------------------------
 

@@ -36,9 +36,14 @@ class Reason:
     values: dict[str, float]
 
 
-def reasons(names: Sequence[str], row: FloatArray, contributions: DoubleArray, most: int = 3) -> list[Reason]:
-    """The `most` strongest families of one pair; row, contributions: (n_columns,)."""
-    value = dict(zip(names, row.tolist(), strict=True))
+def reasons(
+    names: Sequence[str], row: FloatArray, contributions: DoubleArray, most: int = 3, bought: bool = True
+) -> list[Reason]:
+    """The `most` strongest families of one pair; row, contributions: (n_columns,).
+
+    bought: whether the history holds nothing but purchases; views and clicks are "met".
+    """
+    value = dict(zip(names, row.tolist(), strict=True)) | {"bought": float(bought)}
     found = []
     for code, prefixes in FAMILIES.items():
         columns = [i for i, name in enumerate(names) if name.startswith(prefixes)]
@@ -58,17 +63,19 @@ MATTERS = 0.05
 def _word(code: str, value: Mapping[str, float]) -> tuple[str, dict[str, float]] | None:
     times, last = round(value["own_times"]), round(value["own_last_age_days"])
     gap = round(value["own_gap_mean_days"])
+    bought = value["bought"]
+    did = "bought" if bought else "met"
     if code == "habit" and times > 0:
         often = "once" if times == 1 else f"{times} times"
-        return f"bought {often}, last {_ago(last)}", {"times": times, "last_days": last}
+        return f"{did} {often}, last {_ago(last)}", {"times": times, "last_days": last, "bought": bought}
     if code == "rhythm" and times > 1:
-        text = f"bought about every {max(gap, 1)} days, last {_ago(last)}"
-        return text, {"gap_days": max(gap, 1), "last_days": last}
+        text = f"{did} about every {max(gap, 1)} days, last {_ago(last)}"
+        return text, {"gap_days": max(gap, 1), "last_days": last, "bought": bought}
     if code == "kind" and value["level0_times"] > 0:
         level_times = round(value["level0_times"])
-        return f"bought {level_times} times from its category", {"times": level_times}
+        return f"{did} {level_times} times from its category", {"times": level_times, "bought": bought}
     if code == "popular":
-        return "bought by many lately", {"buyers": round(value["item_buyers"])}
+        return "met by many lately" if not bought else "bought by many lately", {"buyers": round(value["item_buyers"])}
     if code == "staple" and value["item_rebuy_share"] > 0:
         share = round(100 * value["item_rebuy_share"])
         return f"{share} % of its buyers come back to it", {"percent": share}
@@ -76,9 +83,9 @@ def _word(code: str, value: Mapping[str, float]) -> tuple[str, dict[str, float]]
         off = round(100 * (1 - value["item_price_ratio"]))
         return (f"its price is {off} % under the usual", {"percent": off}) if off >= 1 else None
     plain = {
-        "together": "goes with what was bought before",
-        "next": "often follows the latest purchases",
-        "text": "reads like what was bought before",
+        "together": "goes with what came before",
+        "next": "often follows what came last",
+        "text": "reads like what came before",
     }
     return (plain[code], {}) if code in plain else None
 

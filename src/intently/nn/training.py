@@ -97,7 +97,8 @@ class _Run(Generic[Batch]):
                     kept = [p.clone() for p in self.averaged]
                 self._swap(own)
                 advance(1)
-                progress.note(f"epoch {number}: loss {loss:.4f}, validation {figure:.4f}")
+                judged = "" if math.isnan(figure) else f", validation {figure:.4f}"
+                progress.note(f"epoch {number}: loss {loss:.4f}{judged}")
                 if number - best_at >= self.plan.patience or time.monotonic() >= self.deadline:
                     break
         self._swap(kept)

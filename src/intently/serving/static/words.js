@@ -40,9 +40,9 @@ const WORDS = {
     key_label: "This service needs its key",
     key_send: "Open",
     reasons: {
-      habit: (v) => `bought ${v.times === 1 ? "once" : `${v.times} times`}, last ${ago.en(v.last_days)}`,
+      habit: (v) => `${v.bought === 0 ? "met" : "bought"} ${v.times === 1 ? "once" : `${v.times} times`}, last ${ago.en(v.last_days)}`,
       rhythm: (v) => `usually every ${v.gap_days} days`,
-      kind: (v) => `${v.times} purchases from its category`,
+      kind: (v) => v.bought === 0 ? `met its category ${v.times} times` : `${v.times} purchases from its category`,
     },
   },
   zh: {
@@ -84,7 +84,7 @@ const WORDS = {
     key_label: "访问此服务需要密钥",
     key_send: "进入",
     reasons: {
-      habit: (v) => `买过 ${v.times} 次，最近一次在${ago.zh(v.last_days)}`,
+      habit: (v) => `${v.bought === 0 ? "看过或买过" : "买过"} ${v.times} 次，最近一次在${ago.zh(v.last_days)}`,
       rhythm: (v) => `大约每 ${v.gap_days} 天买一次`,
       kind: (v) => `同类商品买过 ${v.times} 次`,
       popular: () => "近期很多人购买",
