@@ -75,7 +75,7 @@ def _word(code: str, value: Mapping[str, float]) -> tuple[str, dict[str, float]]
         level_times = round(value["level0_times"])
         return f"{did} {level_times} times from its category", {"times": level_times, "bought": bought}
     if code == "popular":
-        return "met by many lately" if not bought else "bought by many lately", {"buyers": round(value["item_buyers"])}
+        return f"{did} by many lately", {"buyers": round(value["item_buyers"])}
     if code == "staple" and value["item_rebuy_share"] > 0:
         share = round(100 * value["item_rebuy_share"])
         return f"{share} % of its buyers come back to it", {"percent": share}
