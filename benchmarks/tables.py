@@ -1,0 +1,132 @@
+"""Write the newest recorded figures into the READMEs.
+
+    python benchmarks/tables.py [--check]
+
+Between `<!-- table:QUESTION -->` and `<!-- /table -->` stands a table made from results/QUESTION.jsonl:
+for each subject (a model, a file format, ...) its newest line. `--check` changes nothing and exits
+with 1 when a page is not what the results say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from record import RESULTS
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("README.md", "README.zh.md")
+MARKED = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+Row = dict[str, Any]
+
+SUBJECTS: dict[str, tuple[str, ...]] = {
+    "complete_journey": ("model", "pairs", "cut_back_days"),
+    "next_item": ("data", "model"),
+    "sequence_epoch": ("data",),
+    "encode": ("catalogue", "way"),
+    "import_events": ("format", "rows"),
+    "serve_http": ("case", "what", "connections"),
+    "plan": ("shop",),
+}
+"""What tells one subject from another; of each the newest line counts."""
+
+HIDDEN = {
+    "commit", "machine", "python", "date", "command", "pairs", "cut_back_days",
+    "ndcg@10_interval", "threshold",
+    "lift_recall@10", "positives", "reached", "stages_forecast_s", "stages_took_s", "brier", "ece_mass",
+    "precision", "recall", "f1", "accuracy", "n_pairs", "seed", "users", "items", "fit_wall_s", "protocol",
+    "file_mb", "store_mb", "duplicate", "rejected", "read", "mrr@10", "hit@10", "load",
+}  # fmt: skip
+"""Columns that the results keep and the README leaves out."""
+
+
+def main() -> None:
+    """Fill, or check, every page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where a page is stale")
+    check = parser.parse_args().check
+    stale = [name for name in PAGES if fill(ROOT / name, write=not check)]
+    if check and stale:
+        sys.stderr.write(f"not what the results say: {', '.join(stale)}; run make tables\n")
+        raise SystemExit(1)
+
+
+def fill(page: Path, *, write: bool) -> bool:
+    """Whether the page differs from what the results say; brought up to date when `write`."""
+    before = page.read_text(encoding="utf-8")
+    after = MARKED.sub(lambda found: found[1] + table(found[2]) + found[3], before)
+    if write and after != before:
+        page.write_text(after, encoding="utf-8")
+    return after != before
+
+
+def table(question: str) -> str:
+    """The Markdown table of a question, "" without results."""
+    path = RESULTS / f"{question}.jsonl"
+    if not path.exists():
+        return ""
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    rows = newest(lines, SUBJECTS.get(question, ("model",)))
+    parts = SPLITS.get(question, lambda given: [given])(rows)
+    tables = [markdown(part) for part in parts if part]
+    where = sorted({f"{row['machine']}, commit {row['commit']}, {row['date'][:10]}" for row in rows})
+    return "\n".join(tables) + "".join(f"\n<sub>{line}</sub>  " for line in where[-1:]) + "\n"
+
+
+def newest(lines: list[Row], keys: tuple[str, ...]) -> list[Row]:
+    """Of the lines with equal `keys` the last one, in the order in which subjects first came."""
+    found: dict[tuple[str, ...], Row] = {}
+    for line in lines:
+        found[tuple(str(line.get(key)) for key in keys)] = line
+    return list(found.values())
+
+
+def by_pairs(rows: list[Row]) -> list[list[Row]]:
+    """Rankings first, then how far probabilities hold; only the last four weeks."""
+    last = [row for row in rows if not row.get("cut_back_days")]
+    ranked = [{k: v for k, v in row.items() if "lift" not in k} for row in last if "pairs" not in row]
+    ranked.sort(key=lambda row: -row["ndcg@10"])
+    lifts = next((row.get("lift_ndcg@10", {}) for row in last if row["model"] == "pipeline"), {})
+    for row in ranked:
+        if row["model"] in lifts:
+            row["pipeline's lift"] = percent(lifts[row["model"]])
+    held = [{"probabilities": f"{row['model']}, {row['pairs']}", **row} for row in last if "pairs" in row]
+    return [ranked, [{k: v for k, v in row.items() if k != "model"} for row in held]]
+
+
+SPLITS: dict[str, Callable[[list[Row]], list[list[Row]]]] = {"complete_journey": by_pairs}
+
+
+def percent(interval: list[float]) -> str:
+    """+2.2 % [+1.2, +3.1]."""
+    value, low, high = (100 * bound for bound in interval)
+    return f"{value:+.1f} % [{low:+.1f}, {high:+.1f}]"
+
+
+def markdown(rows: list[Row]) -> str:
+    """A pipe table with every column that some row has, hidden ones left out."""
+    columns = list(dict.fromkeys(key for row in rows for key in row if key not in HIDDEN))
+    columns = [key for key in columns if not all(isinstance(row.get(key), dict) for row in rows)]
+    lines = ["| " + " | ".join(columns) + " |", "| " + " | ".join("---" for _ in columns) + " |"]
+    lines += ["| " + " | ".join(cell(row.get(key)) for key in columns) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def cell(value: Any) -> str:
+    """A number with four significant digits, an interval as value [low, high]."""
+    if value is None:
+        return ""
+    if isinstance(value, list) and len(value) == 3 and all(isinstance(v, float) for v in value):
+        return f"{value[0]:.4f} [{value[1]:.4f}, {value[2]:.4f}]"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+if __name__ == "__main__":
+    main()
