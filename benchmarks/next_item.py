@@ -35,7 +35,7 @@ from intently.data import Dataset, Histories
 from intently.data.histories import DAY_S
 from intently.errors import InputError, IntentlyError
 from intently.evaluate.metrics import hits, ndcg, recall
-from intently.models import REGISTRY, model_class
+from intently.models import REGISTRY, Recommender, model_class
 from record import record
 
 MODELS = "popular,covisit,linear,content,blend,sequence"
@@ -80,7 +80,10 @@ def parent(options: argparse.Namespace) -> int:
     settings = _settings(options.settings)
     if options.seeds < 1:
         raise InputError(f"--seeds must be at least 1, got {options.seeds}")
+    for name, given in settings.items():
+        _made(name, given)
     dataset = read_shop(options.data)
+    held_out(dataset, options.split)
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         vectors = _vectors(options.data, dataset, Path(folder), names)
@@ -105,6 +108,14 @@ def _settings(text: str) -> dict[str, dict[str, Any]]:
     if not isinstance(settings, dict) or not set(settings) <= set(REGISTRY):
         raise InputError(f"--settings must map models to settings, got {text[:80]}")
     return settings
+
+
+def _made(name: str, settings: dict[str, Any]) -> Recommender:
+    """An unfitted model; raises InputError for settings that it does not have."""
+    try:
+        return model_class(name)(**settings)
+    except TypeError as error:
+        raise InputError(f"settings of {name}: {error}") from error
 
 
 def _vectors(data: Path, dataset: Dataset, folder: Path, names: list[str]) -> Path | None:
@@ -172,7 +183,7 @@ def child(options: argparse.Namespace) -> int:
         return 0
     if options.vectors:
         dataset = dataset.with_vectors(np.load(options.vectors))
-    model = model_class(options.child)(**_settings(options.settings).get(options.child, {}))
+    model = _made(options.child, _settings(options.settings).get(options.child, {}))
     train, asked, truth = held_out(dataset, options.split)
     cpu, wall = cpu_s(), time.perf_counter()
     model.fit(train)

@@ -8,7 +8,8 @@ import pytest
 from intently.data import Dataset, Histories
 from intently.errors import InputError
 from intently.models import linear
-from intently.models.linear import FILLER, Linear, moments, next_pairs, ridge_inverse
+from intently.models.linear import FILLER, Linear, ridge_inverse
+from intently.models.moments import moments, next_pairs
 from tiny_shops import chain, weekly_basket
 
 WALKS = [["a", "b", "c", "d"], ["b", "c", "a"], ["d"], ["a", "b", "a", "c"], ["c", "d", "b"]]

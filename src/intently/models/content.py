@@ -20,7 +20,7 @@ import numpy as np
 from intently.data import Dataset, Histories
 from intently.errors import InputError
 from intently.models.base import Recommender, State
-from intently.models.linear import next_pairs
+from intently.models.moments import next_pairs
 from intently.models.popular import share_of_best
 from intently.schema import FloatArray
 
