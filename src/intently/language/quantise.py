@@ -1,8 +1,9 @@
 """An fp32 ONNX graph to int8: every product with constant weights is computed in whole numbers.
 
 Weights have a scale for each output column, as in ONNX Runtime's per-channel dynamic quantisation.
-Activations differ: a scale for each token, not one for the whole batch. That costs 7 % of the speed, halves
-the distance to the exact vectors, and makes a vector independent of the texts beside it (docs/adr/0001).
+Activations differ: a scale for each token, not one for the whole batch. That costs a few percent of the speed,
+halves the distance to the exact vectors, and makes a vector independent of the texts beside it
+(docs/adr/0001).
 """
 
 from __future__ import annotations
