@@ -1,8 +1,8 @@
 """An fp32 ONNX graph to int8: every product with constant weights is computed in whole numbers.
 
 Weights have a scale for each output column, as in ONNX Runtime's per-channel dynamic quantisation.
-Activations differ: a scale for each token, not one for the whole batch. That costs a few percent of the speed,
-halves the distance to the exact vectors, and makes a vector independent of the texts beside it
+Activations differ: a scale for each token, not one for the whole batch. That costs a few percent of the
+speed, halves the distance to the exact vectors, and makes a vector independent of the texts beside it
 (docs/adr/0001).
 """
 
