@@ -85,9 +85,7 @@ def _facts(dataset: Dataset) -> FloatArray:
 def _rebuys(dataset: Dataset) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Of each item: users who met it, share of them who came back to it, mean days between."""
     histories = dataset.histories()
-    groups = group(
-        histories.rows, histories.items, histories.age_days, histories.steps_back, dataset.n_items
-    )
+    groups = group(histories.rows, histories.items, histories.age_days, histories.steps_back, dataset.n_items)
     item = (groups.keys % dataset.n_items).astype(np.int64)
     n = dataset.n_items
     buyers = np.bincount(item, minlength=n)

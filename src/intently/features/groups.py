@@ -39,9 +39,7 @@ class Groups:
         return np.where(met, at, 0), met.astype(np.float32)
 
 
-def group(
-    rows: IntArray, things: IntArray, age_days: FloatArray, steps: IntArray, n_things: int
-) -> Groups:
+def group(rows: IntArray, things: IntArray, age_days: FloatArray, steps: IntArray, n_things: int) -> Groups:
     """Group events by (row, thing); within a row events must come oldest first."""
     keys = rows.astype(np.int64) * n_things + things
     order = np.argsort(keys, kind="stable")
