@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -157,13 +158,17 @@ class TextEncoder:
                 mask[line, : lengths[row]] = 1
             out[rows] = forward(block, mask)
 
-        if way == "fast" and self.threads > 1:
-            with ThreadPoolExecutor(self.threads) as pool:
-                list(pool.map(one, batches(lengths, _BATCH_TOKENS)))
-        else:
-            for rows in batches(lengths, _BATCH_TOKENS):
-                one(rows)
+        with self._one_core_each(way), ThreadPoolExecutor(self.threads) as pool:
+            list(pool.map(one, batches(lengths, _BATCH_TOKENS)))
         return out
+
+    def _one_core_each(self, way: str) -> AbstractContextManager[None]:
+        """The fast graph always takes one core a call; torch has to be told."""
+        if way == "fast":
+            return nullcontext()
+        from intently.language.exact import one_thread_a_batch
+
+        return one_thread_a_batch()
 
     def _way(self, texts: list[str]) -> str:
         """Which way to encode these distinct texts; exports and measures the fast one when needed."""
@@ -175,7 +180,8 @@ class TextEncoder:
                 return "exact"
             if sheet is None and len(texts) < _WORTH_EXPORTING:
                 return "exact"
-        if sheet is None or not self._fast_model.intact(sheet):
+        loaded = "_fast_forward" in self.__dict__  # then the file was checked, and is not read again
+        if sheet is None or not (loaded or self._fast_model.intact(sheet)):
             if sheet is not None:
                 progress.note(f"{self._fast_model.graph} is missing or damaged; exporting it again")
             sheet = self._export(texts)
@@ -223,7 +229,7 @@ class TextEncoder:
         module = self._module
         from intently.language.exact import exact_forward
 
-        return exact_forward(module, self.threads)
+        return exact_forward(module)
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:

@@ -97,17 +97,23 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def exact_forward(module: SentenceModule, threads: int) -> Forward:
+def exact_forward(module: SentenceModule) -> Forward:
     """A function from int64 ids and mask, (batch, length), to float32 unit vectors."""
 
     def forward(ids: LongArray, mask: LongArray) -> FloatArray:
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
-            with torch.inference_mode():
-                vectors: FloatArray = module(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
-        finally:
-            torch.set_num_threads(before)
+        with torch.inference_mode():
+            vectors: FloatArray = module(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
         return vectors
 
     return forward
+
+
+@contextmanager
+def one_thread_a_batch() -> Iterator[None]:
+    """Batches side by side, one core each: on a busy machine no core waits for another one's share."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
