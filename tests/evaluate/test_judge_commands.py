@@ -44,9 +44,11 @@ def test_compare_prints_one_table_best_first_within_100_columns(home: Path) -> N
     done = ask(home, "compare", "--models", "popular,repeat,covisit")
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
-    table = [line.split()[0] for line in lines if line.strip().startswith(("popular", "repeat", "covisit"))]
-    assert table[0] == "repeat"  # the staples of every week
-    assert sorted(table) == ["covisit", "popular", "repeat"]
+    rows = [line.split() for line in lines if line.strip().startswith(("popular", "repeat", "covisit"))]
+    figures = [float(row[1]) for row in rows]
+    assert figures == sorted(figures, reverse=True)
+    assert sorted(row[0] for row in rows) == ["covisit", "popular", "repeat"]
+    assert rows[-1][0] == "popular"  # who buys staples every week is not served by what all buy
     assert max(len(line) for line in lines if "written:" not in line and str(home) not in line) <= 100
     assert "Asked for the purchases of 30 users in the 28 days after" in " ".join(done.stdout.split())
 

@@ -138,7 +138,8 @@ def learning_curves(name: str, model: object) -> dict[str, Curve]:
     A model keeps `curve` (epochs, 2): training loss, and the validation figure or NaN. One that holds
     others has them in `models`, by name.
     """
-    inside = {f"{inner} in {name}": part for inner, part in getattr(model, "models", {}).items()}
+    held = getattr(model, "models", None) or {}  # a blend that chooses for itself names none
+    inside = {f"{inner} in {name}": part for inner, part in held.items()}
     out = {}
     for label, part in ({name: model} | inside).items():
         epochs = np.asarray(getattr(part, "curve", ()), np.float64).reshape(-1, 2)
