@@ -41,6 +41,7 @@ HIDDEN = {
     "lift_recall@10", "positives", "reached", "stages_forecast_s", "stages_took_s", "brier", "ece_mass",
     "precision", "recall", "f1", "accuracy", "n_pairs", "seed", "users", "items", "fit_wall_s", "protocol",
     "file_mb", "store_mb", "duplicate", "rejected", "read", "mrr@10", "hit@10", "load",
+    "split", "seeds", "texts", "events",
 }  # fmt: skip
 """Columns that the results keep and the README leaves out."""
 
