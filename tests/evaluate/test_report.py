@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -121,6 +123,11 @@ def test_the_json_holds_the_figures_and_where_they_came_from(report: Report) -> 
     assert "NaN" not in report.to_json()
 
 
+@pytest.fixture(scope="module")
+def text(report: Report) -> str:
+    return report.to_html()
+
+
 class Page(HTMLParser):
     """Collects tags, attributes and text, and that every tag is closed."""
 
@@ -152,8 +159,7 @@ class Page(HTMLParser):
         self.words += data + " "
 
 
-def test_the_page_stands_alone_and_holds_the_figures(report: Report) -> None:
-    text = report.to_html()
+def test_the_page_stands_alone_and_holds_the_figures(report: Report, text: str) -> None:
     page = Page(text)
     assert page.open == []
     assert page.tags.isdisjoint({"script", "link", "img", "iframe", "b", "base"})
@@ -173,11 +179,7 @@ def test_the_page_stands_alone_and_holds_the_figures(report: Report) -> None:
     assert "The data ends 19.0 days after the cut" in page.words
 
 
-def test_the_style_sheet_is_the_one_that_the_policy_allows(report: Report) -> None:
-    import base64
-    import hashlib
-
-    text = report.to_html()
+def test_the_style_sheet_is_the_one_that_the_policy_allows(text: str) -> None:
     style = text[text.index("<style>") + 7 : text.index("</style>")]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert f"default-src 'none'; style-src 'sha256-{digest}'" in text

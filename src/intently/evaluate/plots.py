@@ -104,6 +104,8 @@ def reliability_plot(curve: Reliability) -> str:
     top.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="happened")
     bottom.bar(curve.said, curve.weight, width=0.04, color=SERIES[0])
     bottom.set(yscale="log", ylabel="pairs", xlabel="predicted probability", ylim=(0.7, None))
+    most = float(np.log10(max(10.0, curve.weight.max())))
+    bottom.set_yticks(10.0 ** np.arange(0, most + 0.5, 2 if most > 3 else 1))
     bottom.yaxis.set_major_formatter(lambda value, _place: _count(value))
     bottom.yaxis.set_minor_formatter(lambda _value, _place: "")
     return _svg(figure, "Reliability curve: share that happened by predicted probability, and pairs a bin")
@@ -147,7 +149,7 @@ def activity_plot(buckets: Mapping[str, Sequence[Bucket]], metric: str) -> str:
     axes.set_xticks(range(len(labels)), labels)
     axes.grid(visible=False, axis="x")
     axes.set(xlabel="events in the user's history", ylabel=_shown(metric), ylim=(0, None))
-    _legend(figure, axes, len(shown))
+    _legend(figure, axes)
     return _svg(figure, f"{_shown(metric)} by length of the user's history")
 
 
@@ -165,7 +167,7 @@ def curves_plot(curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     top.set(ylabel="training loss")
     bottom.set(ylabel="validation", xlabel="epoch")
     bottom.xaxis.get_major_locator().set_params(integer=True)
-    _legend(figure, top, len(shown))
+    _legend(figure, top)
     return _svg(figure, "Learning curves: training loss and validation figure by epoch")
 
 
@@ -194,10 +196,9 @@ def _whisker(axes: Axes, interval: Interval, place: float, colour: str, *, uprig
     axes.plot(*at, "o", color=colour)
 
 
-def _legend(figure: Figure, axes: Axes, series: int) -> None:
-    if series > 1:
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=min(series, 4))
+def _legend(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
 
 
 def _count(value: float) -> str:
