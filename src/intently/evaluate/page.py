@@ -163,8 +163,9 @@ def _group_table(report: Report) -> dict[str, Any]:
 def _chances(chances: Chances, markup: type[str]) -> dict[str, Any]:
     text = (
         f"{chances.pairs:,} pairs of a user and an item that the model puts forward, {chances.positives:,} "
-        f"of which happened; they hold {chances.reached:.1%} of all that happened. Yes means {chances.threshold:.3g} "
-        f"or more; the best F1 on these pairs would be at {chances.best_threshold:.3g}."
+        f"of which happened; they hold {chances.reached:.1%} of all that happened. "
+        f"Yes means {chances.threshold:.3g} or more; "
+        f"the best F1 on these pairs would be at {chances.best_threshold:.3g}."
     )
     return {
         "name": chances.name,
