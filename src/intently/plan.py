@@ -106,7 +106,7 @@ def _fit_s(dataset: Dataset, name: str, given: dict[str, object]) -> float:
     seconds = dataset.n_events * EVENT_S.get(name, 0.0)
     if name == "linear":
         seconds = dataset.n_events * (EASE_EVENT_S if given.get("target") == "self" else EVENT_S["linear"])
-        size = min(dataset.n_items, int(str(given.get("max_items", 15_000))))
+        size = min(dataset.n_items, int(str(given.get("max_items", 6_000))))
         seconds += LINEAR_CUBE_S * size**3
     if name == "sequence":
         budget = float(str(given.get("minutes", 0.0))) * 60
