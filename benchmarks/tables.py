@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 SUBJECTS: dict[str, tuple[str, ...]] = {
     "complete_journey": ("model", "pairs", "cut_back_days"),
-    "next_item": ("data", "model"),
+    "next_item": ("data", "model", "texts"),
     "sequence_epoch": ("data",),
     "encode": ("catalogue", "way"),
     "import_events": ("format", "rows"),
@@ -41,7 +41,7 @@ HIDDEN = {
     "lift_recall@10", "positives", "reached", "stages_forecast_s", "stages_took_s", "brier", "ece_mass",
     "precision", "recall", "f1", "accuracy", "n_pairs", "seed", "users", "items", "fit_wall_s", "protocol",
     "file_mb", "store_mb", "duplicate", "rejected", "read", "mrr@10", "hit@10", "load",
-    "split", "seeds", "texts", "events",
+    "split", "seeds", "events",
 }  # fmt: skip
 """Columns that the results keep and the README leaves out."""
 
@@ -75,8 +75,15 @@ def table(question: str) -> str:
     rows = newest(lines, SUBJECTS.get(question, ("model",)))
     parts = SPLITS.get(question, lambda given: [given])(rows)
     tables = [markdown(part) for part in parts if part]
-    where = sorted({f"{row['machine']}, commit {row['commit']}, {row['date'][:10]}" for row in rows})
-    return "\n".join(tables) + "".join(f"\n<sub>{line}</sub>  " for line in where[-1:]) + "\n"
+    return "\n".join(tables) + f"\n<sub>{origin(rows)}</sub>\n"
+
+
+def origin(rows: list[Row]) -> str:
+    """Machines, commits and days of all the rows: they need not be of one run."""
+    machines = "; ".join(sorted({str(row["machine"]) for row in rows}))
+    commits = ", ".join(dict.fromkeys(str(row["commit"]) for row in rows))
+    days = ", ".join(sorted({str(row["date"])[:10] for row in rows}))
+    return f"{machines}; commits {commits}; {days}"
 
 
 def newest(lines: list[Row], keys: tuple[str, ...]) -> list[Row]:
