@@ -55,7 +55,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         dataset = read_catalogue(dataset, load_settings(home=Path(asked.cache or folder)))
     case = temporal(dataset, horizon_days=28.0)
-    recipe = choose(dataset)
+    recipe = choose(case.train, load_settings())
     rivals = {name: RIVALS[name] for name in asked.models.split(",") if name}
     judged = {
         name: one(model_class(kind)(**given), case, name, asked)[1] for name, (kind, given) in rivals.items()

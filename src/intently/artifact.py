@@ -133,7 +133,10 @@ def promote(root: Path, version: str) -> None:
     """Make `version` the live one, atomically; the one before it is kept for `roll_back`."""
     if not (root / version / "manifest.json").exists():
         raise ArtifactError(f"no version {version!r} under {root.name}", hint=f"there are: {versions(root)}")
-    before = _pointer(root)
+    try:
+        before = _pointer(root)
+    except ArtifactError:  # what was live before is lost; this version can answer all the same
+        before = []
     _point(root, [version, *(v for v in before if v != version)])
 
 

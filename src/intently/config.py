@@ -12,9 +12,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from intently.errors import ConfigError
+from intently.schema import TARGETS
 
 
 class Settings(BaseModel):
@@ -29,7 +30,14 @@ class Settings(BaseModel):
     horizon_days: float = Field(default=28.0, gt=0, description="P(event within this many days)")
     encoder: str = Field(default="", description="path of a transformers folder; empty: bundled")
     seed: int = Field(default=0, ge=0, description="seed of everything random")
-    threads: int = Field(default=0, ge=0, description="compute threads; 0: all cores")
+    threads: int = Field(default=0, ge=0, description="threads that answer requests; 0: the cores, at most 4")
+
+    @field_validator("target")
+    @classmethod
+    def _known_event(cls, target: str) -> str:
+        if target and target not in TARGETS:
+            raise ValueError(f"must be one of {', '.join(TARGETS)}")
+        return target
 
     @property
     def store_path(self) -> Path:

@@ -18,15 +18,14 @@ import numpy as np
 from intently import artifact, progress
 from intently.config import Settings
 from intently.data import Dataset
-from intently.data.histories import DAY_S
 from intently.errors import ArtifactError, InputError
-from intently.evaluate import Case, Interval, Report, leave_one_out, temporal
+from intently.evaluate import Case, Interval, Report
 from intently.evaluate.evaluation import fit_and_judge, judge_fitted, learning_curves
 from intently.evaluate.judgement import Judgement
 from intently.evaluate.report import Result, facts_of, provenance
 from intently.models import Recommender
 from intently.models.boosted import Boosted
-from intently.recipe import Recipe, choose
+from intently.recipe import Recipe, choose, judging_case
 from intently.store import SqliteStore
 from intently.training import Steps
 
@@ -92,9 +91,9 @@ def train(
     try:
         with steps.step("reading the catalogue"):
             shop = read_catalogue(dataset, settings) if stage == "full" else dataset
-        recipe = choose(shop, stage=stage, horizon_days=settings.horizon_days, seed=settings.seed)
+        case = judging_case(shop, settings)
+        recipe = choose(case.train, settings, stage=stage)
         progress.note(recipe.why)
-        case = case_of(shop, settings)
         with steps.step(f"training {recipe.name}"):
             model, cpu_s, wall_s = _fit(recipe.model(), case.train)
         with steps.step("judging"):
@@ -113,15 +112,6 @@ def train(
     finally:
         steps.close()
     return Outcome(version, promoted, verdict, report, steps.seconds)
-
-
-def case_of(shop: Dataset, settings: Settings) -> Case:
-    """The last horizon as the future; where the data is too short for it, each user's last event."""
-    span_days = (shop.end_s - shop.start_s) / DAY_S
-    if not shop.timed or span_days < 2 * settings.horizon_days:
-        progress.note("no times, or fewer than two horizons of them: judged on each user's last event")
-        return leave_one_out(shop, repeats=None)
-    return temporal(shop, horizon_days=settings.horizon_days, target=settings.target or None)
 
 
 def _fit(model: Recommender, train: Dataset) -> tuple[Recommender, float, float]:
@@ -160,7 +150,7 @@ def _publish(
         model.fit(shop)
     said = {
         "stage": stage,
-        "target": settings.target or shop.target,
+        "target": settings.target or report.facts["target"],
         "horizon_days": settings.horizon_days,
         "threshold": float(getattr(model, "threshold", 0.5)),
         "cut": report.facts["cut"],
@@ -188,10 +178,10 @@ def gate(judged: Judgement, report: Report, root: Path) -> tuple[bool, str]:
     if not over.low > 0:
         return False, f"kept back: not better than popularity ({_points(over)} in {METRIC})"
     told = f"better than popularity by {_percent(share)} in {METRIC}"
-    folder = artifact.live(root)
-    if folder is None:
-        return True, f"live: {told}; nothing was live before"
     try:
+        folder = artifact.live(root)
+        if folder is None:
+            return True, f"live: {told}; nothing was live before"
         manifest = artifact.verify(folder)
     except ArtifactError as error:
         return True, f"live: {told}; the model that was live cannot be read ({error.message})"

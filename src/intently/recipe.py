@@ -8,12 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from intently import progress
+from intently.config import Settings
 from intently.data import Dataset
 from intently.data.histories import DAY_S
+from intently.evaluate import Case, leave_one_out, temporal
 from intently.models import Recommender, model_class
 from intently.models.base import REPEAT_SHARE
 
 CUTS = 3
+MOMENTS_READ, LEAST_EPOCHS, MOST_EPOCHS = 1_500_000, 2, 40
 LEAST_EVENTS = 2_000
 """Fewer events than this teach boosted trees nothing that a blend does not know."""
 
@@ -43,38 +47,57 @@ class Recipe:
         return {name: model_class(name)(**given) for name, given in self.baselines.items()}
 
 
-def choose(dataset: Dataset, *, stage: str = "full", horizon_days: float = 28.0, seed: int = 0) -> Recipe:
-    """The recipe for a shop; `stage` "quick" is what can answer within seconds.
+def judging_case(shop: Dataset, settings: Settings) -> Case:
+    """The last horizon as the future; where the data is too short for it, each user's last event."""
+    span_days = (shop.end_s - shop.start_s) / DAY_S
+    if not shop.timed or span_days < 2 * settings.horizon_days:
+        progress.note("no times, or fewer than two horizons of them: judged on each user's last event")
+        return leave_one_out(shop, repeats=None)
+    return temporal(shop, horizon_days=settings.horizon_days, target=settings.target or None)
+
+
+def choose(train: Dataset, settings: Settings, *, stage: str = "full") -> Recipe:
+    """The recipe for what may be learned from (`Case.train`); "quick" is what can answer in seconds.
 
     - quick: `repeat` where customers buy again, else `covisit`.
-    - full, with times, at least LEAST_EVENTS events and a span of two horizons more than the cuts:
-      `boosted` over covisit, linear and sequence.
+    - full, with times, at least LEAST_EVENTS events and two horizons or more: `boosted` over covisit,
+      linear and sequence, with as many cuts as leave a horizon of history before them.
     - full, otherwise: `blend` of linear, covisit and (with texts) content.
     """
-    repeats = dataset.repeat_share > REPEAT_SHARE
+    repeats = train.repeat_share > REPEAT_SHARE
     baselines: dict[str, dict[str, Any]] = {"popular": {}}
     if repeats:
-        baselines["repeat"] = {"half_life_days": None} if dataset.timed else {}
+        baselines["repeat"] = {"half_life_days": None} if train.timed else {}
     if stage == "quick":
         name = "repeat" if repeats else "covisit"
         return Recipe(name, {}, {"popular": {}}, f"{name} answers at once while the rest is trained")
     baselines["covisit"] = {}
     baselines["linear"] = dict(TASTE)
-    span_days = (dataset.end_s - dataset.start_s) / DAY_S
-    cuts = min(CUTS, int(span_days / horizon_days) - 2)
-    if not dataset.timed or dataset.n_events < LEAST_EVENTS or cuts < 1:
+    span_days = (train.end_s - train.start_s) / DAY_S
+    cuts = min(CUTS, int(span_days / settings.horizon_days) - 1)
+    if not train.timed or train.n_events < LEAST_EVENTS or cuts < 1:
         why = "blend: too few events, too short a span, or no times for a model of probabilities"
         return Recipe("blend", {}, baselines, why)
     inner: dict[str, dict[str, Any]] = {
         "covisit": {},
         "linear": dict(TASTE),
-        "sequence": {"minutes": 1.5, "seed": seed},
+        "sequence": {"epochs": sequence_epochs(train), "seed": settings.seed},
     }
-    settings = {
+    given = {
         "inner": inner,
-        "horizon_days": horizon_days,
+        "horizon_days": settings.horizon_days,
         "cuts": cuts,
-        "text": dataset.vectors is not None,
-        "seed": seed,
+        "text": train.vectors is not None,
+        "target": settings.target,
+        "seed": settings.seed,
     }
-    return Recipe("boosted", settings, baselines, f"boosted over {', '.join(inner)}, {cuts} training cuts")
+    return Recipe("boosted", given, baselines, f"boosted over {', '.join(inner)}, {cuts} training cuts")
+
+
+def sequence_epochs(train: Dataset) -> int:
+    """Passes over the data that make MOMENTS_READ moments: work is bounded, and no clock decides.
+
+    A budget in minutes would train another model on a slower machine: same seed, other bytes.
+    """
+    moments = train.events.select("user", "time_s").n_unique()
+    return int(min(MOST_EPOCHS, max(LEAST_EPOCHS, MOMENTS_READ // max(moments, 1))))

@@ -17,9 +17,11 @@ from intently.config import Settings
 from intently.data import Dataset
 from intently.data.histories import DAY_S
 from intently.errors import InputError
+from intently.models.boosted import Boosted
 from intently.pipeline import Outcome, load_shop, train
 from intently.plan import forecast
-from intently.recipe import LEAST_EVENTS, choose
+from intently.recipe import LEAST_EVENTS, MOST_EPOCHS, choose, sequence_epochs
+from intently.schema import EVENT_CODES
 from intently.training import Steps
 from tiny_shops import chain, checkerboard, weekly_basket
 
@@ -102,11 +104,58 @@ def noise(n: int = 600) -> Dataset:
 
 
 def test_the_recipe_follows_from_the_shop_alone() -> None:
-    assert choose(shop(), horizon_days=14.0).name == "boosted" or shop().n_events < LEAST_EVENTS
-    assert choose(shop(), stage="quick").name == "repeat"
-    assert choose(checkerboard(), stage="quick").name == "covisit"
-    assert choose(checkerboard()).name == "blend"
-    assert choose(chain()).name == "blend"
+    fortnight, month = Settings(horizon_days=14.0), Settings()
+    assert shop().n_events >= LEAST_EVENTS
+    assert choose(shop(), fortnight).name == "boosted"
+    assert choose(shop(), month, stage="quick").name == "repeat"
+    assert choose(checkerboard(), month, stage="quick").name == "covisit"
+    assert choose(checkerboard(), month).name == "blend"
+    assert choose(chain(), month).name == "blend"
+
+
+def test_no_clock_decides_what_is_learned() -> None:
+    recipe = choose(shop(), Settings(horizon_days=14.0))
+    assert recipe.settings["inner"]["sequence"] == {"epochs": MOST_EPOCHS, "seed": 0}
+    again = replace(shop(), events=pl.concat([shop().events] * 3))
+    assert sequence_epochs(again) == MOST_EPOCHS  # the same moments, however many lines each
+
+
+def test_the_target_of_the_settings_is_what_is_learned_and_judged(tmp_path: Path) -> None:
+    purchases = shop().events
+    carts = purchases.filter(pl.col("item") < 8).with_columns(
+        event=pl.lit(EVENT_CODES["cart_add"], pl.UInt8), time_s=pl.col("time_s") - 60.0
+    )
+    both = replace(shop(), events=pl.concat([purchases, carts]).sort("time_s", maintain_order=True))
+    settings = Settings(home=tmp_path, horizon_days=14.0, target="cart_add")
+    outcome = train(both, settings)
+    loaded = artifact.load(settings.artifacts / outcome.version)
+    assert loaded.manifest["target"] == outcome.report.facts["target"] == "cart_add"
+    model = loaded.model
+    assert isinstance(model, Boosted)
+    in_cart, only_bought = model.probability(both.histories([3]), [[3, 11]])[0]
+    assert in_cart > 0.5 > only_bought  # item 11 is bought every week and never put into a cart
+
+
+def test_a_slice_without_the_target_is_not_labelled_with_another_event() -> None:
+    end_s = shop().end_s
+    views = shop().events.with_columns(
+        event=pl.lit(EVENT_CODES["view"], pl.UInt8), time_s=pl.col("time_s") - 60.0
+    )
+    bought = shop().events.filter(pl.col("time_s") < end_s - 15 * DAY_S)
+    silent = replace(shop(), events=pl.concat([bought, views]).sort("time_s", maintain_order=True))
+    model = Boosted(inner={"popular": {}}, horizon_days=14.0, cuts=1, rounds=10)
+    with pytest.raises(InputError, match="nothing to learn from"):
+        model.fit(silent)  # in the last fortnight there are views, and no purchase
+
+
+def test_a_damaged_pointer_does_not_lose_a_training_run(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, horizon_days=14.0)
+    settings.artifacts.mkdir()
+    (settings.artifacts / "live.json").write_text("{")
+    outcome = train(shop(), settings, stage="quick")
+    assert "cannot be read" in outcome.verdict
+    assert artifact.live(settings.artifacts) == settings.artifacts / outcome.version
+    assert outcome.version in artifact.versions(settings.artifacts)
 
 
 def test_a_shop_without_times_is_trained_on_its_order(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def _question(
 def _recipe(case: Case, settings: Settings) -> Any:
     from intently.recipe import choose
 
-    return choose(case.train, horizon_days=settings.horizon_days, seed=settings.seed)
+    return choose(case.train, settings)
 
 
 def _moment(cut: str | None) -> datetime | None:

@@ -36,9 +36,18 @@ def train(
     from intently.config import load_settings
     from intently.pipeline import load_shop
     from intently.pipeline import train as run
+    from intently.plan import forecast, speed
+    from intently.progress import note
 
     settings = load_settings(config, home=home, horizon_days=horizon_days, seed=seed)
-    outcome = run(load_shop(settings), settings, stage="quick" if quick else "full")
+    shop = load_shop(settings)
+    told_s = 0.0 if quick else forecast(shop, settings, slower=speed()).total_s
+    if told_s:
+        note(f"about {told_s / 60:.1f} minutes on this machine")
+    outcome = run(shop, settings, stage="quick" if quick else "full")
+    if told_s:
+        took_s = sum(outcome.seconds.values())
+        note(f"took {took_s / 60:.1f} minutes, {took_s / told_s:.2f} times the forecast")
     if as_json:
         _print_json(
             {

@@ -33,6 +33,9 @@ Table = tuple[LongArray, FloatArray, FloatArray]  # users, features, labels of o
 FEW_ROWS = 20_000
 """Pairs below which one thread predicts them all."""
 
+LEAVES = 31
+"""Of one tree; 7, 15 and 63 rank no better (docs/LOG.md)."""
+
 HELD_SHARE = 0.1
 """Users kept from the trees, for early stopping and for the calibration."""
 
@@ -43,7 +46,8 @@ class Boosted(Recommender):
     inner: model name -> settings of the models that name candidates and lend their scores.
     cuts: training tables, one horizon apart. n_new: unmet candidates from each inner model.
     max_rows: pairs to train on; above it users are drawn at random. text: whether the match between
-    texts is a feature (needs dataset.vectors).
+    texts is a feature (needs dataset.vectors). target: the event whose chance is given; "": the
+    strongest one of the fitted data.
     """
 
     name = "boosted"
@@ -56,16 +60,18 @@ class Boosted(Recommender):
         cuts: int = 3,
         n_new: int = 20,
         rounds: int = 200,
-        leaves: int = 31,
         max_rows: int = 1_500_000,
         text: bool = True,
+        target: str = "",
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.inner = {"covisit": {}} if inner is None else {k: dict(v) for k, v in inner.items()}
         self.horizon_days, self.cuts, self.n_new = horizon_days, cuts, n_new
-        self.rounds, self.leaves, self.max_rows = rounds, leaves, max_rows
-        self.text, self.seed = text, seed
+        self.rounds, self.max_rows = rounds, max_rows
+        if target and target not in EVENT_CODES:
+            raise InputError(f"unknown target {target!r}; allowed: {', '.join(EVENT_CODES)}", field="target")
+        self.text, self.target, self.seed = text, target, seed
         self.models: dict[str, Recommender] = {}
         self.platt = np.array([1.0, 0.0])
         self.threshold = 0.5
@@ -85,7 +91,8 @@ class Boosted(Recommender):
                 hint="use fewer cuts, a shorter horizon_days, or the model 'blend'",
             )
         self.models = self._fit_inner(past)
-        tables = [part for cut in range(self.cuts) for part in self._table(dataset, cut)]
+        target = self.target or dataset.target  # decided once: a slice may lack the shop's target
+        tables = [part for cut in range(self.cuts) for part in self._table(dataset, cut, target)]
         self._boost(tables)
         self._prepare(dataset, ItemFacts.of(dataset))
 
@@ -116,7 +123,7 @@ class Boosted(Recommender):
             vectors = dataset.vectors.astype(np.float16).astype(np.float32)
         self.maker = PairMaker(self.models, facts, popular, vectors, self.n_new)
 
-    def _table(self, dataset: Dataset, cut: int) -> list[Table]:
+    def _table(self, dataset: Dataset, cut: int, target: str) -> list[Table]:
         """Pairs as of the cut, labelled by the horizon after it; cut 0 is the latest."""
         at_s = dataset.end_s - (cut + 1) * self.horizon_days * DAY_S
         past, rest = dataset.split_at(at_s)
@@ -130,7 +137,7 @@ class Boosted(Recommender):
         users = np.sort(random.permutation(users)[: max(int(len(users) * share), 1)])
         self._prepare(dataset, ItemFacts.of(past))
         maker = self._ready()[0]
-        wanted = _pairs(future, dataset.n_items)
+        wanted = _pairs(future, dataset.n_items, target)
         parts: list[Table] = []
         with progress.track(f"features {cut + 1}/{self.cuts}", total=len(users)) as advance:
             for batch in everyone.select(users).batches(256):
@@ -159,7 +166,7 @@ class Boosted(Recommender):
         settings = {
             "objective": "binary",
             "learning_rate": 0.06,
-            "num_leaves": self.leaves,
+            "num_leaves": LEAVES,
             "min_data_in_leaf": int(min(100, max(5, len(labels) // 200))),
             "feature_fraction": 0.5,
             "bagging_fraction": 0.7,
@@ -288,8 +295,8 @@ def sigmoid(z: DoubleArray) -> DoubleArray:
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * z)), np.float64)
 
 
-def _pairs(future: Dataset, n_items: int) -> LongArray:
-    indptr, items = future.baskets()
+def _pairs(future: Dataset, n_items: int, target: str) -> LongArray:
+    indptr, items = future.baskets(target)
     return np.repeat(np.arange(len(indptr) - 1, dtype=np.int64), np.diff(indptr)) * n_items + items
 
 
