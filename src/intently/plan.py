@@ -1,8 +1,9 @@
 """What training will take on this data, said before it is started.
 
-Each stage's cost grows with a size that is known beforehand; the rates below were measured on one core
-of the reference machine (docs/LOG.md, "Plan"). `speed` times a small fixed piece of work to place
-this machine against it. `intently train` says the forecast first and, at the end, how far off it was.
+Each stage's cost grows with sizes that are known beforehand: events, moments, pairs, users times items.
+The rates were read off two shops on two cores and checked on a third (docs/LOG.md, "plan"). `speed` times a
+small fixed piece of work to place this machine against the reference. `intently train` says the forecast
+first and, at the end, how far off it was.
 """
 
 from __future__ import annotations
@@ -12,28 +13,34 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from intently.config import Settings
 from intently.data import Dataset
+from intently.data.histories import DAY_S
+from intently.models.boosted import Boosted
+from intently.models.sequence import Sequence
 from intently.recipe import Recipe, choose, judging_case
 
 REFERENCE_S = 0.029
 """Seconds of `speed`'s work on the reference machine (EPYC, 2 cores)."""
+REFERENCE_CORES = 2
 
-TEXTS_PER_S = 330.0
-EVENT_S = {"popular": 2e-7, "repeat": 4e-6, "covisit": 9e-6, "linear": 2e-5, "content": 2e-6}
+TEXT_S = 1.5e-3
+EVENT_S = {"popular": 2e-7, "repeat": 2.2e-6, "covisit": 1.3e-5, "linear": 2e-5, "content": 2e-6}
 EASE_EVENT_S = 1e-6
 LINEAR_CUBE_S = 1.3e-11
-SEQUENCE_MOMENT_S = 6.5e-5
-PAIR_FEATURE_S = 2.6e-5
-PAIR_ROUND_S = 1.1e-7
-ASK_USER_S = 4.2e-3
-OVERHEAD_S = 1.0
+MOMENT_S, MOMENT_ITEM_S = 3.1e-5, 3.4e-9  # one moment of one epoch; softmax over each item
+PAIR_S, PAIR_ROUND_S = 1.4e-6, 8e-8
+ROUNDS = 150  # early stopping usually ends between 70 and all 200
+CELL_S = 1.0e-7  # one item of one user's dense scores, all inner models
+ASK_CELL_S, ASK_USER_S, ASK_SIMPLE_CELL_S = 1.4e-7, 4e-4, 1.7e-8
+START_S, LOAD_EVENT_S, PUBLISH_S, PUBLISH_EVENT_S = 2.5, 3.5e-6, 1.3, 2.2e-6
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Wall seconds by stage on all cores, peak memory and disk in MB, for the recipe named."""
+    """Wall seconds by stage, peak memory and new disk in MB, for the recipe named."""
 
     recipe: str
     stages_s: dict[str, float]
@@ -47,7 +54,7 @@ class Forecast:
 
 
 def speed() -> float:
-    """How many times slower than the reference core this one is now; about 0.2 s of work."""
+    """How many times slower than the reference this machine is now; about 0.2 s of work."""
     random = np.random.default_rng(0)
     left = random.standard_normal((384, 384)).astype(np.float32)
     keys = random.integers(0, 1 << 40, 400_000)
@@ -62,53 +69,75 @@ def speed() -> float:
 
 
 def forecast(dataset: Dataset, settings: Settings, *, slower: float = 1.0) -> Forecast:
-    """What `train` will take on `dataset`; `slower` as `speed` gives it."""
-    recipe = choose(judging_case(dataset, settings).train, settings)
-    cores = os.cpu_count() or 1
-    users = int(np.count_nonzero(dataset.histories().lengths))
+    """What `train` will take on `dataset`; `slower` as `speed` gives it.
+
+    Texts are counted as if none was read before: what the cache holds makes the run shorter.
+    """
+    case = judging_case(dataset, settings)
+    recipe = choose(case.train, settings)
     texts = len({title for title in dataset.titles() if title})
-    pairs = _pairs(dataset, recipe, users)
+    pairs = _pairs(case.train, recipe)
+    cells = len(case) * dataset.n_items
+    simple_s = len(recipe.baselines) * cells * ASK_SIMPLE_CELL_S
+    each_s = ASK_CELL_S if recipe.name == "boosted" else 3 * ASK_SIMPLE_CELL_S
     stages = {
-        "reading the catalogue": texts / TEXTS_PER_S / cores,
-        f"training {recipe.name}": _train_s(dataset, recipe, pairs, cores),
-        "judging": users * ASK_USER_S * (2.0 if recipe.name == "boosted" else 0.5),
-        "judging the baselines": sum(
-            _fit_s(dataset, name, given) + users * ASK_USER_S * 0.2
-            for name, given in recipe.baselines.items()
-        ),
-        "publishing": OVERHEAD_S + dataset.n_events * 2.4e-6,
+        "starting": START_S + dataset.n_events * LOAD_EVENT_S,
+        "reading the catalogue": texts * TEXT_S * REFERENCE_CORES / (os.cpu_count() or 1),
+        f"training {recipe.name}": _train_s(case.train, recipe, pairs),
+        "judging": cells * each_s + len(case) * ASK_USER_S,
+        "judging the baselines": simple_s
+        + sum(_fit_s(case.train, name, given) for name, given in recipe.baselines.items()),
+        "publishing": PUBLISH_S + dataset.n_events * PUBLISH_EVENT_S,
     }
-    stages = {name: seconds * slower for name, seconds in stages.items()}
-    vectors_mb = dataset.n_items * 384 * 4 / 1e6
-    memory_mb = 600 + dataset.n_events * 3e-4 + 3 * vectors_mb + pairs * 70 * 4 * 2.2 / 1e6
-    disk_mb = 20 + dataset.n_events * 6e-5 + 1.5 * vectors_mb + dataset.n_items * 1e-3
-    return Forecast(recipe.name, stages, memory_mb, disk_mb)
+    vectors_mb = dataset.n_items * 384 * 4 / 1e6 if texts else 0.0
+    return Forecast(
+        recipe.name,
+        {name: seconds * slower for name, seconds in stages.items()},
+        600 + dataset.n_events * 4e-4 + dataset.n_items * 0.02 + sum(pairs) * 66 * 4 * 2 / 1e6,
+        10 + dataset.n_events * 4e-5 + 1.5 * vectors_mb + dataset.n_items * 1.5e-3,
+    )
 
 
-def _pairs(dataset: Dataset, recipe: Recipe, users: int) -> float:
-    """Rows of the training tables."""
+def _cuts(train: Dataset, recipe: Recipe) -> list[Dataset]:
+    """What lies before each training cut, the earliest last."""
+    step_s = float(recipe.settings["horizon_days"]) * DAY_S
+    return [train.as_of(train.end_s - (cut + 1) * step_s) for cut in range(int(recipe.settings["cuts"]))]
+
+
+def _pairs(train: Dataset, recipe: Recipe) -> list[float]:
+    """Rows of each training table; none for a recipe without tables."""
     if recipe.name != "boosted":
-        return 0.0
-    met = dataset.events.select("user", "item").n_unique()
-    cuts = int(recipe.settings["cuts"])
-    each = met * 0.85 + users * 20 * (len(recipe.settings["inner"]) + 1) * 0.8
-    return float(min(each * cuts, 1_500_000))
+        return []
+    usual = Boosted()
+    new = usual.n_new * (len(recipe.settings["inner"]) + 1) * 0.8
+    cuts = _cuts(train, recipe)
+    whole = [
+        past.events.select("user", "item").n_unique() + past.events["user"].n_unique() * new for past in cuts
+    ]
+    return [min(rows, usual.max_rows / len(cuts)) for rows in whole]
 
 
-def _train_s(dataset: Dataset, recipe: Recipe, pairs: float, cores: int) -> float:
+def _train_s(train: Dataset, recipe: Recipe, pairs: list[float]) -> float:
     if recipe.name != "boosted":
-        return 2.5 * sum(_fit_s(dataset, name, {}) for name in ("linear", "covisit", "content"))
-    inner = sum(_fit_s(dataset, name, given) for name, given in recipe.settings["inner"].items())
-    return inner * 0.8 + pairs * PAIR_FEATURE_S + pairs * 200 * PAIR_ROUND_S / cores
+        members = ("linear", "covisit", *(["content"] if train.vectors is not None else []))
+        return sum(_fit_s(train, name, {}) for name in members)
+    cuts = _cuts(train, recipe)
+    inner_s = sum(_fit_s(cuts[-1], name, given) for name, given in recipe.settings["inner"].items())
+    users = sum(past.events["user"].n_unique() for past in cuts)
+    tables_s = sum(pairs) * PAIR_S + users * train.n_items * CELL_S
+    boosting_s = sum(pairs) * ROUNDS * PAIR_ROUND_S * REFERENCE_CORES / (os.cpu_count() or 1)
+    return inner_s + tables_s + boosting_s
 
 
-def _fit_s(dataset: Dataset, name: str, given: dict[str, object]) -> float:
-    seconds = dataset.n_events * EVENT_S.get(name, 0.0)
+def _fit_s(train: Dataset, name: str, given: dict[str, object]) -> float:
+    """Seconds to fit one simple model."""
+    seconds = train.n_events * EVENT_S.get(name, 0.0)
+    met = train.events["item"].n_unique()
     if name == "linear":
-        seconds = dataset.n_events * (EASE_EVENT_S if given.get("target") == "self" else EVENT_S["linear"])
-        size = min(dataset.n_items, int(str(given.get("max_items", 6_000))))
-        seconds += LINEAR_CUBE_S * size**3
+        seconds = train.n_events * (EASE_EVENT_S if given.get("target") == "self" else EVENT_S["linear"])
+        seconds += LINEAR_CUBE_S * min(met, int(str(given.get("max_items", 6_000)))) ** 3
     if name == "sequence":
-        moments = dataset.events.select("user", "time_s").n_unique()
-        seconds = moments * int(str(given["epochs"])) * SEQUENCE_MOMENT_S
+        moments = train.events.select(pl.struct("user", "time_s").n_unique()).item()
+        each_s = MOMENT_S + MOMENT_ITEM_S * min(met, Sequence().candidates)
+        seconds = moments * int(str(given["epochs"])) * each_s
     return seconds
