@@ -45,7 +45,7 @@ def grocery() -> Dataset:
 def boosted(shop: Dataset) -> Recommender:
     """A calibrated model, in a second."""
     inner = {"repeat": {"half_life_days": 60.0}}
-    return Boosted(inner=inner, horizon_days=7.0, cuts=2, n_new=5, rounds=30, leaves=7).fit(shop)
+    return Boosted(inner=inner, horizon_days=7.0, cuts=2, n_new=5, rounds=30).fit(shop)
 
 
 def repeat(shop: Dataset) -> Recommender:
