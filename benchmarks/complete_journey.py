@@ -26,7 +26,7 @@ from intently import Dataset, load_settings, progress
 from intently.data.histories import DAY_S
 from intently.data.shops import complete_journey
 from intently.evaluate import Case, judge, temporal
-from intently.evaluate.chances import Pairs, ask_pairs, judge_chances
+from intently.evaluate.chances import Pairs, ask_pairs, asked_for_chances, judge_chances
 from intently.evaluate.judgement import Judgement
 from intently.models import Recommender, model_class
 from intently.pipeline import read_catalogue
@@ -136,22 +136,21 @@ def chances(name: str, model: Recommender, case: Case, asked: argparse.Namespace
 
 
 def sampled_pairs(model: Any, case: Case, seed: int = 0) -> Pairs:
-    """SAMPLED items a user, drawn uniformly from the whole catalogue."""
+    """SAMPLED items of each known user, drawn uniformly from the whole catalogue."""
     random = np.random.default_rng(seed)
-    users, labels, found = [], [], []
-    start = 0
-    for batch in case.histories.batches(256):
-        drawn = random.integers(0, case.train.n_items, (len(batch), SAMPLED))
-        values = model.probability(batch, drawn.tolist())
-        for row, items in enumerate(drawn):
-            truth = case.truth[case.indptr[start + row] : case.indptr[start + row + 1]]
-            labels.append(np.isin(items, truth))
-            users.append(np.full(SAMPLED, start + row, np.int32))
-        found.append(np.concatenate(values).astype(np.float64))
-        start += len(batch)
-    return Pairs(
-        np.concatenate(users), np.concatenate(labels), np.concatenate(found), len(case), len(case.truth)
-    )
+    rows, quiet = asked_for_chances(case)
+    truth = [case.truth[case.indptr[row] : case.indptr[row + 1]] for row in rows] + [()] * len(quiet)
+    drawn = random.integers(0, case.train.n_items, (len(truth), SAMPLED))
+    labels = [np.isin(items, true) for items, true in zip(drawn, truth, strict=True)]
+    found: list[Any] = []
+    for start in range(0, len(truth), 256):
+        at = np.arange(start, min(start + 256, len(truth)))
+        came, stayed = rows[at[at < len(rows)]], quiet[at[at >= len(rows)] - len(rows)]
+        for histories in (case.histories.select(came), case.quiet.select(stayed)):
+            found += model.probability(histories, drawn[len(found) : len(found) + len(histories)].tolist())
+    users = np.repeat(np.arange(len(truth), dtype=np.int32), SAMPLED)
+    chance = np.concatenate(found).astype(np.float64)
+    return Pairs(users, np.concatenate(labels), chance, len(truth), int(case.n_true[rows].sum()))
 
 
 def interval(value: Any) -> list[float | None]:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import numpy as np
+import polars as pl
 import pytest
 
 from intently.data import Dataset, Histories
 from intently.errors import InputError
-from intently.evaluate import Case, leave_one_out
+from intently.evaluate import Case, leave_one_out, temporal
 from intently.evaluate import classification as plain
-from intently.evaluate.chances import FIGURES, LIKELY, Pairs, ask_pairs, is_calibrated, judge_chances
+from intently.evaluate.chances import (
+    FIGURES,
+    LIKELY,
+    Pairs,
+    ask_pairs,
+    asked_for_chances,
+    is_calibrated,
+    judge_chances,
+)
 from intently.evaluate.evaluation import judge_fitted
 from intently.evaluate.judgement import judge
 from intently.models.ranking import Ranked, top_k
@@ -97,6 +108,26 @@ def test_the_pairs_are_what_the_model_puts_forward() -> None:
         [False, False, False, True],
     ]
     assert pairs.reached == 0.75
+
+
+def test_those_who_stay_away_are_pairs_too_and_strangers_are_none() -> None:
+    day = [datetime(2020, 1, n) for n in (1, 2, 3, 20, 21)]
+    rows = [("ann", "a", 0), ("bob", "b", 1), ("cat", "d", 2), ("ann", "b", 3), ("new", "c", 4)]
+    events = pl.DataFrame(
+        [(user, item, "purchase", day[at]) for user, item, at in rows],
+        schema=["user_id", "item_id", "event", "timestamp"],
+        orient="row",
+    )
+    asked = temporal(Dataset.from_frames(events), datetime(2020, 1, 10))
+    assert len(asked) == 2  # ann and the stranger
+    pairs = ask_pairs(Sure(), asked)
+    assert set(pairs.user.tolist()) == {0, 1, 2}  # ann, then the quiet bob and cat
+    assert pairs.n_users == 3
+    assert pairs.label.sum() == 1
+    assert not pairs.label[pairs.user > 0].any()
+    assert pairs.n_true == 1
+    found = [len(part) for part in asked_for_chances(asked, most=2)]
+    assert sum(found) == 2
 
 
 def test_asking_once_gives_the_same_judgement_as_asking_for_lists() -> None:

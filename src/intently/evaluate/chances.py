@@ -2,7 +2,9 @@
 
 Judged are the pairs that the model itself puts forward, all candidates up to `PAIRS` a user: those are the
 probabilities anyone gets to see. A true item that is not among them is no pair here; `reached` says
-how much of the truth the pairs hold.
+how much of the truth the pairs hold. Asked are all users with a history, also those who then bought
+nothing: to judge a chance only on those who came back would call every honest one too low. Strangers are
+known only because they came, so they are not asked. Of many users, MOST_USERS are drawn at random.
 
 Every figure but the AUC is a ratio of sums over pairs, so a user is one row of sums, a bootstrap draw
 is one weighting of those rows, and a thousand draws are one matrix product. The AUC needs the pairs
@@ -37,6 +39,7 @@ from intently.evaluate.protocol import Case
 from intently.schema import BoolArray, DoubleArray, IntArray, LongArray
 
 PAIRS = 2000
+MOST_USERS = 20_000
 CELLS = 1024
 LIKELY = 0.1
 """`ece_likely` looks only at pairs given more than this: what a shop would act on."""
@@ -44,7 +47,7 @@ LIKELY = 0.1
 
 @dataclass(frozen=True)
 class Pairs:
-    """Labelled pairs of a case; `user` is the row of the case."""
+    """Labelled pairs of a case; `user` numbers those who were asked."""
 
     user: IntArray  # (pairs,)
     label: BoolArray  # (pairs,)
@@ -86,26 +89,41 @@ def is_calibrated(model: object) -> bool:
 
 
 def ask_pairs(model: Ranker, case: Case, k: int = PAIRS) -> Pairs:
-    """Up to `k` items that the model puts forward for each user, with its probability.
+    """Up to `k` items that the model puts forward for each known user, with its probability.
 
     Raises InputError when the model gives only an order.
     """
     return pairs_of(ask(model, case, min(k, case.train.n_items)), case, model)
 
 
-def pairs_of(answer: Answer, case: Case, model: object) -> Pairs:
-    """The pairs in what a calibrated model answered; raises InputError for any other model."""
+def pairs_of(answer: Answer, case: Case, model: Ranker) -> Pairs:
+    """The pairs in what a calibrated model answered to the case, and those of the quiet users.
+
+    Raises InputError for a model that is not calibrated.
+    """
     if not is_calibrated(model):
         raise InputError(f"{type(model).__name__} gives an order, not probabilities")
-    listed = answer.items >= 0
-    right = hits(answer.items, case.indptr, case.truth)
+    rows, quiet = asked_for_chances(case)
+    stayed = ask(model, case, answer.items.shape[1], of=case.quiet.select(quiet))
+    items = np.concatenate([answer.items[rows], stayed.items])
+    scores = np.concatenate([answer.scores[rows], stayed.scores])
+    came = hits(answer.items, case.indptr, case.truth)[rows]
+    right = np.concatenate([came, np.zeros(stayed.items.shape, bool)])
+    listed = items >= 0
     return Pairs(
         np.nonzero(listed)[0].astype(np.int32),
         right[listed],
-        answer.scores[listed].astype(np.float64),
-        len(case),
-        len(case.truth),
+        scores[listed].astype(np.float64),
+        len(items),
+        int(case.n_true[rows].sum()),
     )
+
+
+def asked_for_chances(case: Case, most: int = MOST_USERS) -> tuple[LongArray, LongArray]:
+    """Rows of the case and rows of its quiet users: all with a history, or `most` of them at random."""
+    rows, n_quiet = np.flatnonzero(case.histories.lengths > 0), len(case.quiet)
+    drawn = np.sort(np.random.default_rng(0).permutation(len(rows) + n_quiet)[:most])
+    return rows[drawn[drawn < len(rows)]], drawn[drawn >= len(rows)] - len(rows)
 
 
 def judge_chances(name: str, pairs: Pairs, threshold: float = 0.5, *, draws: int = DRAWS) -> Chances:

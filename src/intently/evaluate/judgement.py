@@ -136,11 +136,12 @@ class Answer:
     scores: FloatArray
 
 
-def ask(model: Ranker, case: Case, k: int, *, name: str = "") -> Answer:
-    """The best `k` items of every user of the case, in batches and with a progress bar."""
-    items, scores = [], []
-    with progress.track(f"asking {name or _name(model)}", total=len(case)) as advance:
-        for batch in case.histories.batches(ASKED_AT_ONCE):
+def ask(model: Ranker, case: Case, k: int, *, name: str = "", of: Histories | None = None) -> Answer:
+    """The best `k` items of every user of the case (or `of` others), in batches and with a progress bar."""
+    histories = case.histories if of is None else of
+    items, scores = [np.zeros((0, k), np.int32)], [np.zeros((0, k), np.float32)]
+    with progress.track(f"asking {name or _name(model)}", total=len(histories)) as advance:
+        for batch in histories.batches(ASKED_AT_ONCE):
             ranked = model.top_k(batch, k, repeats=case.repeats)
             items.append(ranked.items)
             scores.append(ranked.scores)

@@ -4,7 +4,8 @@ Two protocols. `temporal` cuts the shop at a moment: everything before it may be
 target events of the next `horizon_days` are the truth. `leave_one_out` holds back each user's last
 event; other users' later events stay in the training part, so it is the milder question, kept for
 comparison with published figures. Both rank the whole catalogue, never a sample of it (Krichene &
-Rendle, KDD 2020). Users with nothing to predict are left out, and counted in `Case.left_out`.
+Rendle, KDD 2020). Users with nothing to predict are not ranked for, and counted in `Case.left_out`; where
+they are known, `Case.quiet` holds them, because a probability must hold for those who stay away as well.
 
 Groups by what the training part knew: a cold user or item has no event there, a warm one 1 to 4, a hot
 one 5 or more.
@@ -45,7 +46,8 @@ class Case:
     repeats: bool | None  # may met items be answered: None = as the model learned from the shop
     cut_s: float  # temporal: the moment of the cut; else the end of the training part
     horizon_days: float  # temporal: how far the future reaches; else 0
-    left_out: int  # known users without anything to predict
+    left_out: int  # users without anything to predict
+    quiet: Histories  # those of them with a history: asked for probabilities, never for an order
 
     def __len__(self) -> int:
         return len(self.histories)
@@ -101,6 +103,8 @@ def temporal(
     future = dataset.since(moment).as_of(moment + horizon_days * DAY_S)
     indptr, items = future.baskets(wanted)
     users = np.flatnonzero(np.diff(indptr)).astype(np.int32)
+    everyone = dataset.histories(at=moment)
+    quiet = np.flatnonzero((np.diff(indptr) == 0) & (everyone.lengths > 0))
     if len(users) == 0:
         raise InputError(
             f"no {wanted} in the {horizon_days:g} days from {_day(moment)}; {_span(dataset)}",
@@ -110,7 +114,7 @@ def temporal(
     return Case(
         protocol="temporal",
         train=train,
-        histories=dataset.histories(users, at=moment),
+        histories=everyone.select(users),
         indptr=indptr[np.concatenate([users, [len(indptr) - 1]])],
         truth=items,
         target=wanted,
@@ -118,6 +122,7 @@ def temporal(
         cut_s=moment,
         horizon_days=horizon_days,
         left_out=dataset.n_users - len(users),
+        quiet=everyone.select(quiet),
     )
 
 
@@ -144,6 +149,7 @@ def leave_one_out(dataset: Dataset, *, repeats: bool | None = False) -> Case:
         cut_s=train.end_s,
         horizon_days=0.0,
         left_out=dataset.n_users - len(users),
+        quiet=train.histories(users[:0]),
     )
 
 
