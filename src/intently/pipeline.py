@@ -24,7 +24,7 @@ from intently.evaluate.evaluation import fit_and_judge, judge_fitted, learning_c
 from intently.evaluate.judgement import Judgement
 from intently.evaluate.report import Result, facts_of, provenance
 from intently.models import Recommender
-from intently.models.boosted import Boosted
+from intently.models.two_stage import TwoStage
 from intently.recipe import Recipe, choose, judging_case
 from intently.store import SqliteStore
 from intently.training import Steps
@@ -144,7 +144,7 @@ def _publish(
 ) -> tuple[bool, str, str]:
     judged = report.results[recipe.name].judgement
     promoted, verdict = gate(judged, report, settings.artifacts)
-    if isinstance(model, Boosted):
+    if isinstance(model, TwoStage):
         model.refresh(shop)
     else:
         model.fit(shop)

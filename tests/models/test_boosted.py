@@ -11,7 +11,8 @@ import pytest
 from intently.data import Dataset, Histories
 from intently.data.histories import DAY_S
 from intently.errors import InputError
-from intently.models.boosted import Boosted, platt, sigmoid
+from intently.models.boosted import Boosted
+from intently.models.calibration import platt, sigmoid
 from intently.models.reasons import FAMILIES
 from intently.schema import FloatArray
 
