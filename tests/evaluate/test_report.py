@@ -114,7 +114,7 @@ def test_the_json_holds_the_figures_and_where_they_came_from(report: Report) -> 
     own = told["models"]["own <b>$x$"]
     judged = report.results["own <b>$x$"].judgement
     assert own["users"]["all"]["ndcg@10"]["value"] == judged.mean("ndcg@10")
-    assert own["chances"]["figures"]["auc"]["n"] == len(judged.users)
+    assert own["chances"]["figures"]["auc"]["n"] == 59 > len(judged.users)  # all known users
     assert own["curves"] == {"own <b>$x$": [[2.0, 0.1], [1.0, 0.2]]}
     assert told["models"]["popular"]["chances"] is None
     assert told["facts"]["fingerprint"] == shop().as_of(CUT).fingerprint

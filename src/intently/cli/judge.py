@@ -128,8 +128,8 @@ def _chances(report: Report) -> list[str]:
             continue
         value = {key: interval.value for key, interval in found.figures.items()}
         lines.append(
-            f"Probabilities of {name} over {found.pairs:,} pairs of all known users: AUC {value['auc']:.4f}, log loss "
-            f"{value['log_loss']:.4f}, calibration error {value['ece']:.4f} "
+            f"Probabilities of {name} over {found.pairs:,} pairs of all known users: AUC {value['auc']:.4f}, "
+            f"log loss {value['log_loss']:.4f}, calibration error {value['ece']:.4f} "
             f"(above 0.1: {value['ece_likely']:.4f}); yes from {found.threshold:.3g}: precision "
             f"{value['precision']:.3f}, recall {value['recall']:.3f}, F1 {value['f1']:.3f}, "
             f"accuracy {value['accuracy']:.3f}."
