@@ -29,12 +29,17 @@ _PAGES = "PRAGMA page_size = 16384"  # whole vectors in a page; counts for a new
 _SCHEMA = "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, sum INTEGER, vector BLOB)"
 
 
-def default_cache() -> Path:
+def user_cache() -> Path:
     """The user's cache folder: $XDG_CACHE_HOME/intently, %LOCALAPPDATA%\\intently or ~/.cache/intently."""
     for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
         if folder := os.environ.get(name):
-            return Path(folder) / "intently" / "vectors"
-    return Path.home() / ".cache" / "intently" / "vectors"
+            return Path(folder) / "intently"
+    return Path.home() / ".cache" / "intently"
+
+
+def default_cache() -> Path:
+    """Where vectors are kept unless a folder is named: `vectors` in the user's cache."""
+    return user_cache() / "vectors"
 
 
 def text_key(text: str) -> bytes:
