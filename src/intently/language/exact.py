@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from intently.errors import ArtifactError, InputError, MissingExtraError
+from intently.language import adapter
 from intently.language.folder import ModelFolder
 from intently.schema import FloatArray, LongArray
 
@@ -78,6 +79,7 @@ def load_module(folder: ModelFolder) -> SentenceModule:
     missing = sorted(key for key in facts["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise ArtifactError(f"{folder.path} lacks {len(missing)} weights, first of them {missing[0]}")
+    adapter.restore(model, folder.path)
     return SentenceModule(model, folder.pooling).eval()
 
 

@@ -69,8 +69,8 @@ def open_folder(path: Path | None = None) -> ModelFolder:
     Raises InputError for a folder that cannot be used here, ArtifactError for a damaged file; both name
     the file.
     """
-    bundled = path is None
     folder = bundled_folder() if path is None else Path(path)
+    bundled = path is None or _is_bundled(folder)
     if not folder.is_dir():
         raise InputError(f"no model folder at {folder}", hint="set `encoder` to a transformers folder")
     config = _json(folder / "config.json", required=True)
@@ -94,7 +94,19 @@ def open_folder(path: Path | None = None) -> ModelFolder:
     )
     settings = (found.pooling, found.max_tokens, found.lower, found.prompt, found.pad_id)
     parts = [json.dumps(config, sort_keys=True), json.dumps(settings), weights, _tokenizer_sha256(folder)]
+    if adapter := _json(folder / "adapter.json"):  # bottlenecks beside the weights
+        parts.append(json.dumps(adapter, sort_keys=True))
+    bottlenecks = _json(folder / "adapter.json")  # their weights are among the *.safetensors
+    if bottlenecks:
+        parts.append(json.dumps(bottlenecks, sort_keys=True))
     return replace(found, fingerprint=hashlib.sha256("\n".join(parts).encode()).hexdigest())
+
+
+def _is_bundled(folder: Path) -> bool:
+    try:
+        return folder.resolve() == bundled_folder().resolve()
+    except MissingExtraError:
+        return False
 
 
 def sha256_of(path: Path) -> str:
