@@ -24,6 +24,7 @@ _PUBLIC = {
     "Content": "intently.models.content",
     "Sequence": "intently.models.sequence",
     "Boosted": "intently.models.boosted",
+    "Click": "intently.models.click",
     "evaluate": "intently.evaluate",
     "load_settings": "intently.config",
     "Settings": "intently.config",

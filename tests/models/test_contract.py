@@ -28,6 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "content": {},
     "blend": {"models": {"linear": {"l2": 1.0}, "covisit": {}, "content": {}}, "weights": None},
     "boosted": {"inner": {"covisit": {}}, "horizon_days": 1.0, "cuts": 2, "rounds": 40},
+    "click": {"inner": {"covisit": {}}, "horizon_days": 1.0, "cuts": 2, "epochs": 10, "learning_rate": 0.01},
     "sequence": {"d": 16, "blocks": 1, "batch_tokens": 256, "epochs": 20, "learning_rate": 0.02},
 }
 """Settings under which each model fits a tiny shop in a second or two."""
@@ -35,7 +36,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 NOT_COLLABORATIVE = {"popular", "repeat"}
 """Models that cannot know what similar users did."""
 
-NEEDS_A_CLOCK = {"boosted"}
+NEEDS_A_CLOCK = {"boosted", "click"}
 """Models of a chance within so many days: they refuse a shop that has only an order."""
 
 MODELS = sorted(REGISTRY)

@@ -14,7 +14,8 @@ import pytest
 
 from intently.data import Dataset, Histories
 from intently.errors import InputError
-from intently.models.sequence import Sequence, principal
+from intently.models.principal import principal
+from intently.models.sequence import Sequence
 from tiny_shops import chain, checkerboard, weekly_basket
 
 TINY = {"d": 16, "blocks": 1, "batch_tokens": 256, "epochs": 40, "learning_rate": 0.02}

@@ -24,6 +24,7 @@ REGISTRY = {
     "blend": "intently.models.blend:Blend",
     "sequence": "intently.models.sequence:Sequence",
     "boosted": "intently.models.boosted:Boosted",
+    "click": "intently.models.click:Click",
 }
 
 

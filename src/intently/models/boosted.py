@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from intently import progress
+from intently.data import Histories
 from intently.models.base import State
 from intently.models.two_stage import Pairs, Table, TwoStage
 from intently.schema import DoubleArray
@@ -94,7 +95,7 @@ class Boosted(TwoStage):
         raw = self._trees().predict(pairs.features, raw_score=True, num_threads=threads)
         return np.asarray(raw, np.float64)
 
-    def _effects(self, pairs: Pairs) -> DoubleArray:
+    def _effects(self, histories: Histories, pairs: Pairs) -> DoubleArray:
         """TreeSHAP."""
         shap = self._trees().predict(pairs.features, pred_contrib=True, num_threads=1)
         return np.asarray(shap, np.float64)[:, :-1]

@@ -103,15 +103,21 @@ class PairMaker:
     def _text_match(self, histories: Histories, rows: LongArray, items: IntArray) -> FloatArray:
         """Cosine of the item's vector and the decayed mean (half-life 28 days) of the history's."""
         assert self.vectors is not None
-        weights = 0.5 ** (histories.age_days / 28.0)
-        mean = histories.matrix(len(self.vectors), weights.astype(np.float32)) @ self.vectors
-        length = np.linalg.norm(mean, axis=1, keepdims=True)
-        mean = (mean / np.maximum(length, 1e-9)).astype(np.float32)
+        mean = reading(histories, self.vectors)
         out = np.empty(len(items), np.float32)
         for start in range(0, len(items), 50_000):
             part = slice(start, start + 50_000)
             out[part] = np.einsum("pd,pd->p", mean[rows[part]], self.vectors[items[part]])
         return out
+
+
+def reading(histories: Histories, vectors: FloatArray) -> FloatArray:
+    """(batch, d): unit decayed mean (half-life 28 days) of each history's item vectors, 0 when empty."""
+    weights = 0.5 ** (histories.age_days / 28.0)
+    mean = histories.matrix(len(vectors), weights.astype(np.float32)) @ vectors
+    length = np.linalg.norm(mean, axis=1, keepdims=True)
+    out: FloatArray = (mean / np.maximum(length, 1e-9)).astype(np.float32)
+    return out
 
 
 def standing(values: FloatArray, rows: LongArray, pool: FloatArray, pool_rows: LongArray) -> FloatArray:

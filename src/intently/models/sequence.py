@@ -11,6 +11,7 @@ from intently.data import Dataset, Histories
 from intently.errors import InputError
 from intently.evaluate import metrics
 from intently.models.base import BATCH, Recommender, State
+from intently.models.principal import principal
 from intently.models.ranking import top_k
 from intently.nn.inference import encode
 from intently.nn.packing import Bags, Packed, pack, windows
@@ -233,15 +234,3 @@ def held_back(bags: Bags, random: np.random.Generator) -> LongArray:
     able = np.flatnonzero(bags.lengths > 2)
     count = min(int(HELD_SHARE * len(able)), HELD_MOST)
     return np.sort(random.permutation(able)[:count]) if count >= HELD_LEAST else able[:0]
-
-
-def principal(vectors: FloatArray, width: int) -> FloatArray:
-    """(n, <= width) principal components of text vectors, each scaled to unit variance.
-
-    Scaled, what tells two close products apart reaches the network as strongly as their category.
-    """
-    centred = vectors - vectors.mean(0)
-    values, axes = np.linalg.eigh(centred.T @ centred / len(vectors))  # ascending
-    useful = np.flatnonzero(values > 1e-6 * max(values[-1], 1e-12))[-width:]
-    scaled: FloatArray = centred @ (axes[:, useful] / np.sqrt(values[useful]))
-    return np.ascontiguousarray(scaled, np.float32)

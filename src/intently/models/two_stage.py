@@ -24,7 +24,7 @@ from intently.models.base import Recommender, State
 from intently.models.calibration import best_f1, platt, sigmoid
 from intently.models.candidates import PairMaker
 from intently.models.reasons import Reason, reasons
-from intently.schema import EVENT_CODES, DoubleArray, FloatArray, IntArray, LongArray
+from intently.schema import EVENT_CODES, BoolArray, DoubleArray, FloatArray, IntArray, LongArray
 
 HELD_SHARE = 0.1
 """Users kept from learning, for early stopping and for the calibration."""
@@ -46,6 +46,10 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def at(self, chosen: LongArray | BoolArray | slice) -> Pairs:
+        """Only these pairs."""
+        return Pairs(self.rows[chosen], self.items[chosen], self.features[chosen], self.profiles)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -55,11 +59,9 @@ class Table:
     users: LongArray
     labels: FloatArray
 
-    def where(self, mask: np.ndarray[Any, np.dtype[np.bool_]]) -> Table:
+    def where(self, mask: BoolArray) -> Table:
         """Only these pairs."""
-        pairs = self.pairs
-        kept = Pairs(pairs.rows[mask], pairs.items[mask], pairs.features[mask], pairs.profiles)
-        return Table(kept, self.users[mask], self.labels[mask])
+        return Table(self.pairs.at(mask), self.users[mask], self.labels[mask])
 
 
 class TwoStage(Recommender):
@@ -108,7 +110,7 @@ class TwoStage(Recommender):
         """(pairs,) before calibration."""
 
     @abstractmethod
-    def _effects(self, pairs: Pairs) -> DoubleArray:
+    def _effects(self, histories: Histories, pairs: Pairs) -> DoubleArray:
         """(pairs, columns): what each column adds to each pair's log-odds."""
 
     def _profiles(self, histories: Histories) -> FloatArray:
@@ -231,7 +233,7 @@ class TwoStage(Recommender):
         if not len(items):
             return []
         pairs = self._pairs(histories, [list(items)])
-        effects, names = self._effects(pairs), self._ready().names
+        effects, names = self._effects(histories, pairs), self._ready().names
         bought = bool((histories.events == EVENT_CODES["purchase"]).all())
         return [reasons(names, row, effects[i], most, bought) for i, row in enumerate(pairs.features)]
 

@@ -1,4 +1,4 @@
-"""The encoder of layers.py in numpy: a trained model answers without torch, and one history is quick."""
+"""The networks of layers.py and deep.py in numpy: answers without torch, and one history is quick."""
 
 from __future__ import annotations
 
@@ -72,3 +72,24 @@ def gelu(x: Floats) -> Floats:
     inner = np.float32(0.7978845608) * (x + np.float32(0.044715) * x * x * x)
     out: Floats = np.float32(0.5) * x * (1 + np.tanh(inner))
     return out
+
+
+def deep(x: Floats, weights: Weights) -> Floats:
+    """(rows, width) -> (rows,): deep.Deep in eval mode, `weights` named as in its state_dict."""
+    last = len(weights) // 2 - 1
+    for index in range(last):
+        x = np.maximum(linear(x, weights, f"layers.{index}"), 0)
+    return linear(x, weights, f"layers.{last}")[:, 0]
+
+
+def deep_slope(x: Floats, weights: Weights) -> Floats:
+    """(rows, width): how much `deep` rises with each input, at each row."""
+    last = len(weights) // 2 - 1
+    active = []
+    for index in range(last):
+        x = np.maximum(linear(x, weights, f"layers.{index}"), 0)
+        active.append(x > 0)
+    slope: Floats = np.broadcast_to(weights[f"layers.{last}.weight"], (len(x), active[-1].shape[1]))
+    for index in range(last - 1, -1, -1):
+        slope = (slope * active[index]) @ weights[f"layers.{index}.weight"]
+    return slope
