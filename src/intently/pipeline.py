@@ -65,11 +65,10 @@ def read_catalogue(dataset: Dataset, settings: Settings) -> Dataset:
         progress.note("no item has a title: the catalogue is not read")
         return dataset
     try:
-        from intently.language import TextEncoder, encode_catalogue
+        from intently.language import TextEncoder, catalogue_text, choose_encoder, encode_catalogue
 
-        cache = settings.home / "vectors"
-        encoder = TextEncoder(Path(settings.encoder) if settings.encoder else None, cache=cache)
-        return encode_catalogue(dataset, encoder)
+        folder = choose_encoder(catalogue_text(dataset), settings)
+        return encode_catalogue(dataset, TextEncoder(folder, cache=settings.home / "vectors"))
     except (MissingExtraError, ModuleNotFoundError) as error:
         progress.note(f"the catalogue is not read: {error}")
         return dataset

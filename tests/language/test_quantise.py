@@ -5,12 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import polars as pl
-import pytest
 
-from intently import progress
-from intently.data import Dataset
-from intently.language import TextEncoder, encode_catalogue
+from intently.language import TextEncoder
 from intently.language.quantise import WEIGHT_MAX, round_columns
 
 TITLES = [
@@ -52,19 +48,3 @@ def test_the_tokens_are_those_of_transformers(tmp_path: Path) -> None:
     theirs = AutoTokenizer.from_pretrained(encoder.folder.path, local_files_only=True)
     texts = [*TITLES, "Crème brûlée 🍮 CAFÉ", "绿茶 100g", "x" * 300]
     assert [e.ids for e in encoder._tokenizer.encode_batch(texts)] == theirs(texts)["input_ids"]
-
-
-def test_a_chinese_catalogue_is_encoded_and_said_to_need_another_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    notes: list[str] = []
-    monkeypatch.setattr(progress, "note", notes.append)
-    names = [f"i{row}" for row in range(4)]
-    events = pl.DataFrame({"user_id": ["u"], "item_id": ["i0"], "timestamp": [1]})
-    items = pl.DataFrame({"item_id": names, "title": ["绿茶 茶包 100g", "牛奶", "green tea", "bread"]})
-    vectors = encode_catalogue(Dataset.from_frames(events, items), cache=tmp_path).vectors
-    assert vectors is not None
-    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(4), abs=1e-5)
-    assert len(notes) == 1
-    assert "50% of the items have Chinese text" in notes[0]
-    assert "`encoder`" in notes[0]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
-from intently import progress
 from intently.data import Dataset
+from intently.language.choice import encoder_for
+from intently.language.choice import mostly_han as mostly_han
 from intently.language.encoder import TextEncoder
 
 PARTS = {"title": 300, "category": 100, "brand": 60, "description": 200}
@@ -16,9 +17,7 @@ PARTS = {"title": 300, "category": 100, "brand": 60, "description": 200}
 
 _NOTHING = ("", "null", "none", "nan", "n/a", "unknown")
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
-_LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"\w+")
-HAN_SHARE = 0.2
 
 
 def catalogue_text(dataset: Dataset) -> list[str]:
@@ -44,18 +43,14 @@ def encode_catalogue(
 ) -> Dataset:
     """The shop with `vectors`: (n_items, d) float32, unit length, zeros for an item without text.
 
-    encoder: default is the bundled English model. cache: folder of the vectors, in place of the
-    encoder's own. Raises MissingExtraError when no model is installed, ArtifactError for a damaged one.
+    encoder: default is the English or the multilingual one, by what the texts are written in. cache:
+    folder of the vectors, in place of the encoder's own. Raises MissingExtraError when no model is
+    installed, ArtifactError for a damaged one.
     """
-    chosen = TextEncoder(cache=cache) if encoder is None else encoder
+    texts = catalogue_text(dataset)
+    chosen = TextEncoder(encoder_for(texts), cache=cache) if encoder is None else encoder
     if encoder is not None and cache is not None:
         chosen = encoder.with_cache(cache)
-    texts = catalogue_text(dataset)
-    if chosen.bundled and _mostly_han(texts) > HAN_SHARE:
-        progress.note(
-            f"{_mostly_han(texts):.0%} of the items have Chinese text, which the bundled English model reads "
-            "poorly; set `encoder` in intently.toml to the folder of a Chinese or multilingual model"
-        )
     return dataset.with_vectors(chosen.encode(texts))
 
 
@@ -89,10 +84,3 @@ def _said(part: str, text: str) -> bool:
     if _HAN.search(part) and part in text:
         return True
     return set(_WORD.findall(part)) <= set(_WORD.findall(text))
-
-
-def _mostly_han(texts: list[str]) -> float:
-    """Share of the non-empty texts of which more than half of the letters are Han."""
-    known = [text for text in texts if text]
-    han = sum(2 * len(_HAN.findall(text)) > len(_LETTER.findall(text)) for text in known)
-    return han / len(known) if known else 0.0
