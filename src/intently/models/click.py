@@ -55,9 +55,9 @@ STEPS = 16
 class Click(TwoStage):
     """A deep network over candidates; settings that are not told here are those of `TwoStage`.
 
-    hidden: neurons of each hidden layer. width: directions of the text vectors that are kept.
-    epochs: passes over the pairs at most; the one with the lowest log loss on the held-back users is
-    kept. text: False leaves all text out, as a dataset without vectors does.
+    hidden: neurons of each hidden layer; () is a logistic regression. width: directions of the text
+    vectors that are kept. epochs: passes over the pairs at most; the one with the lowest log loss on the
+    held-back users is kept. text: False leaves all text out, as a dataset without vectors does.
     """
 
     name = "click"
@@ -81,10 +81,8 @@ class Click(TwoStage):
     ) -> None:
         super().__init__(inner, horizon_days, cuts, n_new, max_rows, text, target, seed)
         self.hidden = [int(size) for size in hidden]
-        if not self.hidden or min(self.hidden) < 1:
-            raise InputError(
-                f"hidden must name at least one layer of 1 or more, got {self.hidden}", field="hidden"
-            )
+        if min(self.hidden, default=1) < 1:
+            raise InputError(f"hidden layers must have 1 neuron or more, got {self.hidden}", field="hidden")
         for field, value in {"width": width, "epochs": epochs}.items():
             if value < 1:
                 raise InputError(f"{field} must be at least 1, got {value}", field=field)

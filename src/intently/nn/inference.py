@@ -89,7 +89,7 @@ def deep_slope(x: Floats, weights: Weights) -> Floats:
     for index in range(last):
         x = np.maximum(linear(x, weights, f"layers.{index}"), 0)
         active.append(x > 0)
-    slope: Floats = np.broadcast_to(weights[f"layers.{last}.weight"], (len(x), active[-1].shape[1]))
+    slope: Floats = np.repeat(weights[f"layers.{last}.weight"], len(x), axis=0)
     for index in range(last - 1, -1, -1):
         slope = (slope * active[index]) @ weights[f"layers.{index}.weight"]
     return slope
