@@ -45,9 +45,12 @@ class SentenceModule(nn.Module):
 
 
 def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """(batch, length, size) -> (batch, size): the first token, or the mean or maximum of the real ones."""
+    """(batch, length, size) -> (batch, size): the first or last token, or mean or maximum of the real ones."""
     if pooling == "cls":
         return hidden[:, 0]
+    if pooling == "lasttoken":
+        last = mask * (mask.cumsum(dim=1) == mask.sum(dim=1, keepdim=True))  # one 1 a row
+        return (hidden * last.unsqueeze(-1).to(hidden.dtype)).sum(dim=1)
     weight = mask.unsqueeze(-1).to(hidden.dtype)  # (batch, length, 1)
     if pooling == "max":
         return (hidden - 1e9 * (1.0 - weight)).amax(dim=1)

