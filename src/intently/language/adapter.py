@@ -86,7 +86,7 @@ def insert(model: PreTrainedModel, placement: str, width: int) -> int:
             hint="use the method lora, which takes any layers",
         )
     for place in places:
-        weight: Tensor = place.weight  # type: ignore[assignment]
+        weight: Tensor = place.weight
         new = Bottleneck(output_size(place), width)
         place.add_module("bottleneck", new.to(device=weight.device, dtype=weight.dtype))
         place.register_forward_hook(_through)
@@ -100,7 +100,7 @@ def _through(projection: nn.Module, _given: Any, out: Tensor) -> Tensor:
 
 def output_size(projection: nn.Module) -> int:
     """Width of what a Linear, or GPT-2's Conv1D, puts out."""
-    size = projection.out_features if isinstance(projection, nn.Linear) else projection.nf
+    size: Any = projection.out_features if isinstance(projection, nn.Linear) else projection.nf
     return int(size)
 
 

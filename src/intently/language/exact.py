@@ -45,7 +45,7 @@ class SentenceModule(nn.Module):
 
 
 def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """(batch, length, size) -> (batch, size): the first or last token, or mean or maximum of the real ones."""
+    """(batch, length, size) -> (batch, size): first or last token, mean or maximum of the real ones."""
     if pooling == "cls":
         return hidden[:, 0]
     if pooling == "lasttoken":
@@ -68,7 +68,7 @@ def load_module(folder: ModelFolder) -> SentenceModule:
     except ImportError as error:
         raise MissingExtraError("transformers", "train") from error
     try:
-        with _quiet():
+        with quiet():
             model, facts = AutoModel.from_pretrained(
                 str(folder.path),
                 local_files_only=True,
@@ -87,7 +87,7 @@ def load_module(folder: ModelFolder) -> SentenceModule:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without transformers' own bars and warnings; ours are in progress.py."""
     from transformers.utils import logging
 
