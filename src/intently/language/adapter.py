@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from intently.errors import ArtifactError, InputError
+from intently.language.quiet import quiet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -113,7 +114,8 @@ def save(model: PreTrainedModel, folder: Path) -> None:
     """The base model into `folder` as transformers saves it, and its bottlenecks, if any, beside it."""
     state = model.state_dict()
     plain = {name: value for name, value in state.items() if _MARK not in name}
-    model.save_pretrained(folder, state_dict=plain)
+    with quiet():
+        model.save_pretrained(folder, state_dict=plain)
     for name in (WEIGHTS, SETTINGS):
         (folder / name).unlink(missing_ok=True)
     found = bottlenecks(model)

@@ -143,17 +143,15 @@ class Classification:
     def measure(self, model: nn.Module) -> dict[str, DoubleArray]:
         """One value a test example by group: right or wrong; for click each positive's place (AUC)."""
         test = self.parts.test
-        chances = self.test_chances(model)
+        answering = self.answering(model)
+        chances = _chances(logits_of(model, self.reader, self._read(test)), answering.temperature)
         groups = np.array(test.groups or ["all"] * len(test))
-        found: dict[str, DoubleArray] = {}
-        for name in ("all", *sorted(set(groups.tolist()) - {"all"})):
-            rows = np.arange(len(test)) if name == "all" else np.flatnonzero(groups == name)
-            if self.metric == "auc":
-                found[name] = places(test.labels[rows], chances[rows, 1])
-            else:
-                chosen = decided(chances[rows], self.answering(model).threshold)
-                found[name] = (chosen == test.labels[rows]).astype(np.float64)
-        return found
+        if self.metric == "auc":
+            values, groups = places(test.labels, chances[:, 1]), groups[test.labels == 1]
+        else:
+            values = (decided(chances, answering.threshold) == test.labels).astype(np.float64)
+        found = {name: values[groups == name] for name in sorted(set(groups.tolist()))}
+        return found | {"all": values}
 
     def save(self, model: PreTrainedModel, folder: Path) -> None:
         """The folder with its tokenizer, threshold and temperature, both chosen on the validation part."""

@@ -21,8 +21,8 @@ from intently import progress
 from intently.errors import ArtifactError, InputError, MissingExtraError
 from intently.language import adapter
 from intently.language.encoder import batches
-from intently.language.exact import quiet
 from intently.language.figures import decided
+from intently.language.quiet import quiet
 from intently.language.reading import Reader, Tokens
 from intently.schema import DoubleArray, IntArray
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from intently.errors import ArtifactError, InputError, MissingExtraError
 from intently.language import adapter
 from intently.language.folder import ModelFolder
+from intently.language.quiet import quiet as quiet
 from intently.schema import FloatArray, LongArray
 
 if TYPE_CHECKING:
@@ -84,22 +85,6 @@ def load_module(folder: ModelFolder) -> SentenceModule:
         raise ArtifactError(f"{folder.path} lacks {len(missing)} weights, first of them {missing[0]}")
     adapter.restore(model, folder.path)
     return SentenceModule(model, folder.pooling).eval()
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without transformers' own bars and warnings; ours are in progress.py."""
-    from transformers.utils import logging
-
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def exact_forward(module: SentenceModule) -> Forward:

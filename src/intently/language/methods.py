@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from intently.errors import InputError, MissingExtraError
 from intently.language import adapter
+from intently.language.quiet import quiet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -150,7 +151,8 @@ def _low_rank(model: PreTrainedModel, method: Method, steps: int) -> nn.Module:
         "fan_in_fan_out": not isinstance(model.get_submodule(names[0]), nn.Linear),  # GPT-2's Conv1D
     }
     if method.name == "lora":
-        return _module(get_peft_model(model, LoraConfig(r=method.rank, **common)))
+        with quiet():
+            return _module(get_peft_model(model, LoraConfig(r=method.rank, **common)))
     if steps < 10:
         raise InputError(
             f"adalora plans its ranks over at least 10 steps, got {steps}", hint="train for longer"
@@ -165,7 +167,8 @@ def _low_rank(model: PreTrainedModel, method: Method, steps: int) -> nn.Module:
         **common,
     )
     # peft divides by the rank that a layer has, plain LoRA by the one it began with
-    tuned = _module(get_peft_model(model, planned))
+    with quiet():
+        tuned = _module(get_peft_model(model, planned))
     _keep_orthogonal(tuned)
     return tuned
 
