@@ -143,11 +143,9 @@ def sampled_pairs(model: Any, case: Case, seed: int = 0) -> Pairs:
     drawn = random.integers(0, case.train.n_items, (len(truth), SAMPLED))
     labels = [np.isin(items, true) for items, true in zip(drawn, truth, strict=True)]
     found: list[Any] = []
-    for start in range(0, len(truth), 256):
-        at = np.arange(start, min(start + 256, len(truth)))
-        came, stayed = rows[at[at < len(rows)]], quiet[at[at >= len(rows)] - len(rows)]
-        for histories in (case.histories.select(came), case.quiet.select(stayed)):
-            found += model.probability(histories, drawn[len(found) : len(found) + len(histories)].tolist())
+    for histories in (case.histories.select(rows), case.quiet.select(quiet)):
+        for batch in histories.batches(256):
+            found += model.probability(batch, drawn[len(found) : len(found) + len(batch)].tolist())
     users = np.repeat(np.arange(len(truth), dtype=np.int32), SAMPLED)
     chance = np.concatenate(found).astype(np.float64)
     return Pairs(users, np.concatenate(labels), chance, len(truth), int(case.n_true[rows].sum()))
