@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tiny_folder import make_folder
+from tiny_folder import make_folder, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -46,6 +46,7 @@ def make_model(layout: str, seed: int = 0) -> PreTrainedModel:
 def make_layout_folder(folder: Path, layout: str) -> Path:
     """The encoder of a layout beside the tiny tokenizer."""
     make_folder(folder)
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
     model = make_model(layout)
     getattr(model, model.base_model_prefix).save_pretrained(folder)
     return folder
