@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from intently.errors import InputError
-from intently.evaluate.intervals import (
+from intently.intervals import (
     Interval,
     difference,
     lift,
@@ -28,7 +28,7 @@ def test_a_draw_is_as_large_as_the_sample_and_repeats_with_its_seed() -> None:
 def test_chunks_change_nothing_but_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(0).random(30)
     whole = resampled_means(values, draws=40)
-    monkeypatch.setattr("intently.evaluate.intervals._CELLS", 30 * 7)
+    monkeypatch.setattr("intently.intervals._CELLS", 30 * 7)
     assert len(list(resamples(30, draws=40))) == 6
     assert np.allclose(resampled_means(values, draws=40), whole, rtol=1e-12)
 

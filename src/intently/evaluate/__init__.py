@@ -10,10 +10,10 @@ import sys
 from types import ModuleType
 
 from intently.evaluate.evaluation import evaluate, evaluate_case
-from intently.evaluate.intervals import Interval, difference, lift, mean_interval
 from intently.evaluate.judgement import Judgement, judge
 from intently.evaluate.protocol import Case, leave_one_out, temporal
 from intently.evaluate.report import Report
+from intently.intervals import Interval, difference, lift, mean_interval
 
 __all__ = [
     "Case",

@@ -32,10 +32,10 @@ from intently.evaluate.classification import (
     losses,
     reliability,
 )
-from intently.evaluate.intervals import DRAWS, Interval, percentile, resamples
 from intently.evaluate.judgement import Answer, Ranker, ask
 from intently.evaluate.metrics import hits
 from intently.evaluate.protocol import Case
+from intently.intervals import DRAWS, Interval, percentile, resamples
 from intently.schema import BoolArray, DoubleArray, IntArray, LongArray
 
 PAIRS = 2000

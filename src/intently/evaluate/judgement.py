@@ -13,9 +13,9 @@ import polars as pl
 from intently import progress
 from intently.data import Histories
 from intently.errors import InputError
-from intently.evaluate.intervals import DRAWS, Interval, difference, lift, mean_intervals
 from intently.evaluate.metrics import coverage, hits, novelty, per_user, recall
 from intently.evaluate.protocol import GROUPS, Case
+from intently.intervals import DRAWS, Interval, difference, lift, mean_intervals
 from intently.schema import BoolArray, DoubleArray, FloatArray, IntArray, LongArray
 
 ASKED_AT_ONCE = 1024

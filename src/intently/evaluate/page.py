@@ -12,9 +12,9 @@ from typing import Any
 from intently.errors import MissingExtraError
 from intently.evaluate import plots
 from intently.evaluate.chances import LIKELY, Chances
-from intently.evaluate.intervals import Interval
 from intently.evaluate.protocol import GROUPS, HOT_FROM
 from intently.evaluate.report import Curve, Report, activity_buckets
+from intently.intervals import Interval
 
 _WORDS = {
     "auc": "AUC",

@@ -18,8 +18,8 @@ import numpy as np
 
 from intently.errors import MissingExtraError
 from intently.evaluate.classification import Reliability
-from intently.evaluate.intervals import Interval
 from intently.evaluate.report import Bucket
+from intently.intervals import Interval
 from intently.schema import DoubleArray
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ import polars as pl
 from intently import progress
 from intently.errors import InputError, MissingExtraError
 from intently.evaluate.chances import Chances
-from intently.evaluate.intervals import Interval
 from intently.evaluate.judgement import Judgement
 from intently.evaluate.metrics import METRICS
 from intently.evaluate.protocol import GROUPS, Case
+from intently.intervals import Interval
 
 BUCKETS = 5
 
@@ -179,7 +179,7 @@ class Bucket:
 
 def activity_buckets(judged: Judgement, metric: str, buckets: int = BUCKETS) -> list[Bucket]:
     """A metric by length of the history: up to `buckets` ranges with about as many users each."""
-    from intently.evaluate.intervals import mean_interval
+    from intently.intervals import mean_interval
 
     values, activity = judged.of(metric), judged.activity
     edges = np.unique(np.quantile(activity, np.arange(1, buckets) / buckets, method="higher"))
