@@ -13,16 +13,23 @@ from __future__ import annotations
 import argparse
 import resource
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from intently.language.classification import Guard
+from intently.language.classification import Classification, Guard
 from intently.language.classifier import TextClassifier
+from intently.language.figures import classified
 from intently.language.folder import open_folder
 from intently.language.label import from_texts, read_table
 from intently.language.methods import METHODS, Method, after_step, attach, merged, trainable
 from intently.nn.finetuning import Schedule, finetune
+from intently.schema import DoubleArray
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 from record import record
 
 
@@ -74,8 +81,9 @@ def main() -> None:
     row["validation"] = shown(course.best.metrics if course.best else {})
     final = merged(model)
     if not a.tuning:
-        row |= shown(task.test_figures(final))
-        row["same_when_read_again"] = saved_agrees(task, final)
+        chances, answering = task.tested(final)
+        row |= shown(classified(task.parts.test.labels, chances, answering.threshold))
+        row["same_when_read_again"] = saved_agrees(task, final, chances[:50])
     row |= {"training_cpu_minutes": round(course.cpu_s / 60, 2)}
     row |= {"cpu_minutes": round((cpu_s() - began) / 60, 2)}
     row |= {"note": a.note} if a.note else {}
@@ -84,12 +92,8 @@ def main() -> None:
         record("classify", row)
 
 
-def smaller(task, a: argparse.Namespace, guard: Guard):  # type: ignore[no-untyped-def]
-    """The same test part, learned from `--sample` texts (a tenth of them for validation)."""
-    from dataclasses import replace
-
-    from intently.language.classification import Classification
-
+def smaller(task: Classification, a: argparse.Namespace, guard: Guard) -> Classification:
+    """The same task with `--sample` texts to learn from, a tenth of them for validation."""
     rng = np.random.default_rng(a.seed)
     parts = task.parts
     kept = rng.permutation(len(parts.train))[: round(0.9 * a.sample)]
@@ -106,13 +110,12 @@ def smaller(task, a: argparse.Namespace, guard: Guard):  # type: ignore[no-untyp
     )
 
 
-def saved_agrees(task, model) -> bool:  # type: ignore[no-untyped-def]
-    """Whether the saved folder gives the same chances on some test texts."""
-    some = task.parts.test.texts[:50]
+def saved_agrees(task: Classification, model: PreTrainedModel, chances: DoubleArray) -> bool:
+    """Whether the saved folder gives the same chances of the first test texts."""
     with tempfile.TemporaryDirectory() as folder:
         task.save(model, Path(folder))
-        again = TextClassifier(Path(folder)).probabilities(some)
-    return bool(np.abs(task.test_chances(model)[:50] - again).max() < 1e-3)
+        again = TextClassifier(Path(folder)).probabilities(task.parts.test.texts[: len(chances)])
+    return bool(np.abs(chances - again).max() < 1e-3)
 
 
 def shown(figures: dict[str, float]) -> dict[str, float]:

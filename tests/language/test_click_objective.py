@@ -71,7 +71,7 @@ def test_click_is_tuned_saved_and_answers_pairs(tmp_path: Path) -> None:
     assert classifier.answering.threshold == pytest.approx(task.answering(model).threshold)
     asked = task.parts.test.take([0, 1])
     assert classifier.probabilities(asked.texts, asked.others) == pytest.approx(
-        task.test_chances(model)[:2], abs=1e-5
+        task.tested(model)[0][:2], abs=1e-5
     )
     with pytest.raises(InputError, match="as many second texts"):
         classifier.probabilities(["a"], ["b", "c"])

@@ -143,8 +143,7 @@ class Classification:
     def measure(self, model: nn.Module) -> dict[str, DoubleArray]:
         """One value a test example by group: right or wrong; for click each positive's place (AUC)."""
         test = self.parts.test
-        answering = self.answering(model)
-        chances = _chances(logits_of(model, self.reader, self._read(test)), answering.temperature)
+        chances, answering = self.tested(model)
         groups = np.array(test.groups or ["all"] * len(test))
         if self.metric == "auc":
             values, groups = places(test.labels, chances[:, 1]), groups[test.labels == 1]
@@ -166,14 +165,16 @@ class Classification:
         threshold = self._threshold(_chances(logits, temperature))
         return Answering(self.name, self.reader.max_tokens, temperature, threshold, self.shares)
 
-    def test_chances(self, model: nn.Module) -> DoubleArray:
-        """Calibrated chances of the test part, (n, classes)."""
-        temperature = self.answering(model).temperature
-        return _chances(logits_of(model, self.reader, self._read(self.parts.test)), temperature)
+    def tested(self, model: nn.Module) -> tuple[DoubleArray, Answering]:
+        """Calibrated chances of the test part, (n, classes), and what was chosen on the validation part."""
+        answering = self.answering(model)
+        logits = logits_of(model, self.reader, self._read(self.parts.test))
+        return _chances(logits, answering.temperature), answering
 
     def test_figures(self, model: nn.Module) -> dict[str, float]:
         """All figures on the test part, at the threshold chosen on the validation part."""
-        return classified(self.parts.test.labels, self.test_chances(model), self.answering(model).threshold)
+        chances, answering = self.tested(model)
+        return classified(self.parts.test.labels, chances, answering.threshold)
 
     # -- inside -------------------------------------------------------------------------------
 
