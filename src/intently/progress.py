@@ -21,6 +21,11 @@ def show(on: bool = True) -> None:
     _shown = on
 
 
+def shown() -> bool:
+    """Whether bars are on."""
+    return _shown
+
+
 @contextmanager
 def track(label: str, total: float | None = None) -> Iterator[Callable[[float], None]]:
     """Yield `advance(n)`; draws on stderr, and only on a terminal, with the time left."""
