@@ -25,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-for group in ("demo", "data", "model", "judge", "service"):
+for group in ("demo", "data", "pretrain", "tune", "model", "judge", "service"):
     import_module(f"intently.cli.{group}").register(app)
 
 

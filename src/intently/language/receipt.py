@@ -13,6 +13,8 @@ from intently.errors import ArtifactError
 from intently.intervals import Interval
 
 FILE = "receipt.json"
+COSTS = ("method", "trained", "min CPU", "peak MB", "own MB")
+"""Columns of `rows` that say what a method cost."""
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,8 @@ def compare(
     found = []
     for method in chosen:
         progress.note(f"tuning {method.name}")
-        job = _Job(folder, objective, method, own, out / method.name, dict(known))
+        kept = out / f"{method.name}.checkpoint"
+        job = _Job(folder, objective, method, own, out / method.name, kept, dict(known))
         found.append(_apart(job) if apart else _run(job))
     return found
 
@@ -143,11 +144,20 @@ class _Job:
     method: Method
     schedule: Schedule
     out: Path
+    checkpoint: Path
     before: dict[str, DoubleArray]
 
 
 def _run(job: _Job) -> Receipt:
-    return tune(job.folder, job.objective, job.method, job.schedule, job.out, before=job.before)
+    return tune(
+        job.folder,
+        job.objective,
+        job.method,
+        job.schedule,
+        job.out,
+        before=job.before,
+        checkpoint=job.checkpoint,
+    )
 
 
 def _apart(job: _Job) -> Receipt:
