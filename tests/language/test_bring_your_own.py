@@ -18,7 +18,7 @@ LAYOUTS = ("bert", "roberta", "xlm-roberta", "distilbert", "gpt2")
 
 
 def layout(kind: str, folder: Path, *, head: bool = False) -> Path:
-    """A random model of `kind`, as its own save_pretrained writes it; `head`: with that of a language model."""
+    """A random model of `kind`, as save_pretrained writes it; `head`: with that of a language model."""
     import torch
     import transformers
 

@@ -138,7 +138,7 @@ def test_one_text_is_encoded_without_torch_once_the_graph_is_there(tiny: Path, t
 
 
 def test_options_that_do_not_exist_are_refused(tiny: Path) -> None:
-    with pytest.raises(InputError, match=r"unknown speed 'quick'; allowed: auto, exact, fast"):
+    with pytest.raises(InputError, match=r"unknown speed 'quick'; allowed: auto, exact, fast, fastest"):
         TextEncoder(tiny, speed="quick")
     with pytest.raises(InputError, match=r"threads must be 0 \(all\) or more, got -1"):
         TextEncoder(tiny, threads=-1)

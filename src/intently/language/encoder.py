@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from intently import progress
-from intently.errors import ArtifactError, InputError, MissingExtraError
+from intently.errors import InputError, MissingExtraError
+from intently.language import static
 from intently.language.cache import VectorCache, default_cache, text_key
 from intently.language.fast import RECIPE, FastModel, Sheet
 from intently.language.folder import ModelFolder, open_folder
+from intently.language.static import StaticModel, StaticSheet, StaticTable
+from intently.language.tokens import batches as batches
+from intently.language.tokens import framed, open_tokenizer, plain_ids
 from intently.schema import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
 
     from intently.language.exact import Forward, SentenceModule
 
-SPEEDS = ("auto", "exact", "fast")
+SPEEDS = ("auto", "exact", "fast", "fastest")
 FAITHFUL = 0.985
 """`auto` takes the fast way when its vectors' mean cosine to the exact ones is at least this."""
 
@@ -41,9 +45,10 @@ class TextEncoder:
     """Reads texts with a pre-trained model.
 
     folder: a transformers or sentence-transformers folder; default: the bundled English model.
-    speed: "exact" (torch, fp32), "fast" (ONNX Runtime, int8) or "auto": fast when it was measured to be
-        faithful on the texts at hand, and when there are enough of them to be worth the export.
-    cache: folder of the vectors and the exported graph; default: the user's cache folder.
+    speed: "exact" (torch, fp32), "fast" (ONNX Runtime, int8), "fastest" (a vector for each token, fitted
+        to the texts first seen, when there are enough of them; static.py) or "auto": fast when it was
+        measured to be faithful on the texts at hand, and when there are enough to be worth the export.
+    cache: folder of the vectors and of what was exported or fitted; default: the user's cache folder.
     threads: cores to use, 0: all.
 
     Raises InputError for a folder or an option that cannot be used, ArtifactError for a damaged file,
@@ -78,15 +83,16 @@ class TextEncoder:
         return self.folder.fingerprint
 
     @property
-    def fidelity(self) -> Sheet | None:
-        """How faithful the fast way was found to be; None before it was measured."""
-        return self._fast_model.read_sheet()
+    def fidelity(self) -> Sheet | StaticSheet | None:
+        """How faithful the fast (or the fastest) way was found to be; None before it was measured."""
+        return self._static_model.read_sheet() if self.speed == "fastest" else self._fast_model.read_sheet()
 
     def with_cache(self, cache: Path) -> Self:
         """The same encoder with another cache folder."""
         other = copy.copy(self)
         other.cache = Path(cache)
-        other.__dict__.pop("_fast_forward", None)
+        for kept in ("_fast_forward", "_static"):
+            other.__dict__.pop(kept, None)
         return other
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
@@ -122,6 +128,10 @@ class TextEncoder:
         if not texts:
             return vectors
         way = self._way(texts)
+        if way == "fastest":  # computed sooner than it is read from a disk
+            for start in range(0, len(texts), _CHUNK):
+                vectors[start : start + _CHUNK] = self._compute(texts[start : start + _CHUNK], way)
+            return vectors
         name = RECIPE if way == "fast" else way
         cache = VectorCache(self._home / f"{name}.db", self.size)
         keys = [text_key(text) for text in texts]
@@ -145,6 +155,8 @@ class TextEncoder:
 
     def _compute(self, texts: list[str], way: str) -> FloatArray:
         """Unit vectors without the cache, (n, size)."""
+        if way == "fastest":
+            return self._static.vectors(self._plain_ids(texts))
         ids = [np.asarray(e.ids, np.int64) for e in self._tokenizer.encode_batch(texts)]
         lengths = np.fromiter((len(i) for i in ids), np.int32, len(ids))
         out = np.zeros((len(texts), self.size), np.float32)
@@ -174,8 +186,20 @@ class TextEncoder:
         """Which way to encode these distinct texts; exports and measures the fast one when needed."""
         if self.speed == "exact":
             return "exact"
+        if self.speed == "fastest":
+            if "_static" in self.__dict__ or self._static_model.read_sheet() is not None:
+                return "fastest"
+            if len(texts) >= static.LEAST:
+                self._distil(texts)
+                return "fastest"
+            progress.note(f"fewer than {static.LEAST} texts teach no static vectors: encoded the exact way")
+            return "exact"
+        return self._faithful_way(texts)
+
+    def _faithful_way(self, texts: list[str]) -> str:
+        """exact or fast, for the speeds fast and auto."""
         sheet = self._fast_model.read_sheet()
-        if self.speed == "auto":
+        if self.speed != "fast":
             if find_spec("onnxruntime") is None or (sheet is None and find_spec("onnx") is None):
                 return "exact"
             if sheet is None and len(texts) < _WORTH_EXPORTING:
@@ -185,7 +209,7 @@ class TextEncoder:
             if sheet is not None:
                 progress.note(f"{self._fast_model.graph} is missing or damaged; exporting it again")
             sheet = self._export(texts)
-        if self.speed == "auto" and sheet.fidelity < FAITHFUL:
+        if self.speed != "fast" and sheet.fidelity < FAITHFUL:
             return "exact"
         return "fast"
 
@@ -204,6 +228,37 @@ class TextEncoder:
         )
         return sheet
 
+    def _distil(self, texts: list[str]) -> None:
+        """Fit a table of token vectors to a sample of `texts`; keep it with its fidelity."""
+        sample = texts[:: -(-len(texts) // static.FIT)]
+        teacher = self._faithful_way(texts)
+        with progress.track("teaching static vectors", total=3) as advance:
+            exact = self._compute(sample, teacher)
+            advance(2)
+            table, measured = static.distil(
+                self._plain_ids(sample),
+                exact,
+                lambda tokens: self._alone(tokens, teacher),
+                self._module.input_embeddings(),
+            )
+            sheet = self._static_model.write(table, measured)
+        progress.note(
+            f"static vectors of {self.folder.path.name}: mean cosine {sheet.fidelity:.3f} to the {teacher} "
+            f"ones on {sheet.n_texts} other texts; {sheet.neighbours:.0%} of the ten nearest stay"
+        )
+
+    def _plain_ids(self, texts: list[str]) -> list[list[int]]:
+        return plain_ids(self._tokenizer, texts, self.folder.prompt)
+
+    def _alone(self, tokens: IntArray, way: str) -> FloatArray:
+        """The vectors of single tokens, with the prompt and the special tokens around them: (n, size)."""
+        blocks = framed(self._tokenizer, tokens, self.folder.prompt)
+        forward = self._fast_forward if way == "fast" else self._exact_forward
+        step = max(1, _BATCH_TOKENS // blocks.shape[1])
+        parts = [blocks[start : start + step] for start in range(0, len(blocks), step)]
+        with self._one_core_each(way), ThreadPoolExecutor(self.threads) as pool:
+            return np.concatenate(list(pool.map(lambda part: forward(part, np.ones_like(part)), parts)))
+
     @property
     def _home(self) -> Path:
         return self.cache / self.folder.fingerprint[:16]
@@ -211,6 +266,14 @@ class TextEncoder:
     @property
     def _fast_model(self) -> FastModel:
         return FastModel(self._home)
+
+    @property
+    def _static_model(self) -> StaticModel:
+        return StaticModel(self._home)
+
+    @cached_property
+    def _static(self) -> StaticTable:
+        return StaticTable.load(self._static_model.path)
 
     @cached_property
     def _fast_forward(self) -> Forward:
@@ -233,33 +296,7 @@ class TextEncoder:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        path = self.folder.path / "tokenizer.json"
-        try:
-            from tokenizers import Tokenizer
-        except ImportError as error:
-            raise MissingExtraError("tokenizers", "serve") from error
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # tokenizers raises bare Exception
-            raise ArtifactError(f"{path} is damaged: {error}", hint="copy the model again") from error
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(self.folder.max_tokens)
-        return tokenizer
-
-
-def batches(lengths: IntArray, tokens: int) -> Iterator[IntArray]:
-    """Rows with at least one token, longest first, in batches of at most `tokens` with their padding.
-
-    >>> [rows.tolist() for rows in batches(np.array([3, 9, 0, 3], np.int32), 8)]
-    [[1], [0, 3]]
-    """
-    order = np.argsort(-lengths, kind="stable").astype(np.int32)
-    order = order[lengths[order] > 0]
-    start = 0
-    while start < len(order):
-        step = max(1, tokens // int(lengths[order[start]]))
-        yield order[start : start + step]
-        start += step
+        return open_tokenizer(self.folder)
 
 
 def _cores() -> int:

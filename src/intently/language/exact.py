@@ -34,6 +34,11 @@ class SentenceModule(nn.Module):
         hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state  # (batch, length, size)
         return nn.functional.normalize(pool(hidden, mask, self.pooling), dim=1)
 
+    def input_embeddings(self) -> FloatArray:
+        """The table that token ids are looked up in, (tokens, width)."""
+        table: FloatArray = self.model.get_input_embeddings().weight.detach().numpy()
+        return table
+
     @contextmanager
     def plain_attention(self) -> Iterator[None]:
         """Attention written out in simple operations, which export to a smaller and faster graph."""
