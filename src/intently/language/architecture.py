@@ -1,6 +1,5 @@
 """A model to pre-train: a new one of three kinds and sizes, or any transformers folder with a language head.
 
-Sizes are those of the small BERTs of Turc et al. (2019): tiny 2 layers of 128, mini 4 of 256, small 4 of 512.
 An encoder without a language head (most sentence models) gets a fresh one, tied to its input embeddings; so
 that it starts sane, its transform begins as the identity and its bias as the words' log frequencies.
 """
@@ -9,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from torch import nn
 from intently.errors import InputError, MissingExtraError
 from intently.language import adapter
 from intently.language.folder import open_folder
+from intently.language.pretraining_recipe import SIZES
 from intently.language.quiet import quiet
 from intently.language.vocabulary import load_tokenizer
 from intently.language.words import Task
@@ -25,9 +25,6 @@ from intently.schema import DoubleArray
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-SIZES: Final = {"tiny": (2, 128), "mini": (4, 256), "small": (4, 512)}  # layers, width; heads of 64
-RATES: Final = {"tiny": 2e-3, "mini": 1e-3, "small": 5e-4}
 
 
 @dataclass(frozen=True)

@@ -98,12 +98,12 @@ def write_blocks(texts: Iterable[str], tokenizer: Any, ends: Ends, max_tokens: i
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with ids_path.open("wb") as ids_file, starts_path.open("wb") as starts_file:
-            np.zeros(1, np.int64).tofile(starts_file)
+            starts_file.write(np.zeros(1, np.int64).tobytes())
             for piece in _pieces(texts, tokenizer, room):
                 whole = np.array([*ends.before, *piece, *ends.after], np.int32)
-                whole.tofile(ids_file)
+                ids_file.write(whole.tobytes())  # tofile() would not say that a disk is full
                 end += len(whole)
-                np.array([end], np.int64).tofile(starts_file)
+                starts_file.write(np.array([end], np.int64).tobytes())
     except OSError as error:
         raise IntentlyError(
             f"the corpus cannot be written to {path.parent}: {error}", hint="free disk space and start again"

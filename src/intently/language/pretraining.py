@@ -27,77 +27,23 @@ import torch
 
 from intently import progress
 from intently.errors import InputError
-from intently.language.architecture import (
-    RATES,
-    SIZES,
-    Learner,
-    new_learner,
-    open_learner,
-    start_at_frequencies,
-)
+from intently.language.architecture import Learner, new_learner, open_learner, start_at_frequencies
 from intently.language.blocks import Blocks, Stream, ends_of, open_blocks, token_batches, write_blocks
 from intently.language.corpus import Corpus
 from intently.language.methods import Method, attach, merged, trainable
 from intently.language.pretraining_receipt import PretrainingReceipt, publish, read_receipt
-from intently.language.vocabulary import KINDS, load_tokenizer, train_tokenizer
+from intently.language.pretraining_recipe import HEAD_RATE, Recipe
+from intently.language.vocabulary import load_tokenizer, train_tokenizer
 from intently.language.words import Verdict, judge, loss_of, unigram
 from intently.nn.finetuning import Course, Schedule, finetune
 from intently.nn.tracking import Tracker
 from intently.schema import DoubleArray
 
-PRETRAINING_METHODS: Final = ("full", "lora", "head")
 WORK: Final = ".training"
 
-_HEAD_SHARE, _HEAD_RATE = 0.25, 1e-3
-_CONTINUED_RATES = {"full": 1e-4, "lora": 1e-3, "head": _HEAD_RATE}
+_HEAD_SHARE = 0.25
 _MARKS = 10
 _LEAST_STEPS = 20
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What to train and for how long.
-
-    start: a transformers folder to go on from; without one, kind and size say what is made. steps: 0 finds
-    them from `minutes`. learning_rate: 0 takes the default of the size or the method. tokens: of a batch.
-    judged: tokens of held-out text that are judged before and after. Raises InputError for what is not
-    allowed.
-    """
-
-    kind: str = "bert"
-    size: str = "tiny"
-    start: Path | None = None
-    method: str = "full"
-    minutes: float = 10.0
-    steps: int = 0
-    learning_rate: float = 0.0
-    vocabulary: int = 8000
-    max_tokens: int = 128
-    tokens: int = 2048
-    judged: int = 40_000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        allowed = (
-            ("kind", self.kind, KINDS),
-            ("size", self.size, tuple(SIZES)),
-            ("method", self.method, PRETRAINING_METHODS),
-        )
-        for name, value, choices in allowed:
-            if value not in choices:
-                raise InputError(f"unknown {name} {value!r}; allowed: {', '.join(choices)}", field=name)
-        if self.start is None and self.method != "full":
-            hint = "give a folder with --model, or leave --method out"
-            raise InputError(f"method {self.method} needs a model to start from", hint=hint)
-        if self.steps < 0 or (self.steps == 0 and self.minutes <= 0):
-            raise InputError(f"minutes must be above 0, got {self.minutes}", field="minutes")
-        if self.tokens < self.max_tokens or self.max_tokens < 8:
-            raise InputError(f"max_tokens must lie between 8 and tokens {self.tokens}, got {self.max_tokens}")
-
-    @property
-    def rate(self) -> float:
-        """The highest learning rate."""
-        return self.learning_rate or (_CONTINUED_RATES[self.method] if self.start else RATES[self.size])
 
 
 def pretrain(
@@ -254,7 +200,7 @@ class _Run:
         self._only_fresh()
         progress.note("a fresh head is trained alone before anything is judged")
         steps = max(1, int(self.plan.steps * _HEAD_SHARE))
-        return self._course("head", steps, _HEAD_RATE, tracker)
+        return self._course("head", steps, HEAD_RATE, tracker)
 
     def before(self, warm: Course | None) -> dict[str, float]:
         """Perplexity before training, and what word frequencies alone give."""
