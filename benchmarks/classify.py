@@ -59,7 +59,7 @@ def main() -> None:
     row: dict[str, object] = {"data": a.data.name, "label": a.label, "method": a.method, "seed": a.seed}
     row |= {"train": len(task.parts.train), "test": len(task.parts.test), "classes": len(task.parts.names)}
     row["validation_untuned"] = shown(task.evaluate(plain))
-    if not a.tuning:
+    if not (a.tuning or a.skip_untuned):
         row["untuned"] = shown(task.test_figures(plain))
     steps = a.epochs * len(task.batches(0))
     method = Method(a.method, rank=a.rank, alpha=a.alpha, bottleneck=a.bottleneck)
@@ -151,6 +151,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sample", type=int, default=0, help="learn from so many texts; 0: all")
     parser.add_argument("--test-sample", type=int, default=0, help="with --sample: test on so many; 0: all")
     parser.add_argument("--tuning", action="store_true", help="do not look at the test part, record nothing")
+    parser.add_argument("--skip-untuned", action="store_true", help="test only the tuned model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--note", default="")
     return parser.parse_args()
