@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from intently.errors import ConfigError
-from intently.schema import TARGETS
+from intently.schema import SPEEDS, TARGETS
 
 
 class Settings(BaseModel):
@@ -28,7 +28,8 @@ class Settings(BaseModel):
     port: int = Field(default=8000, ge=0, le=65535, description="port the service listens on")
     target: str = Field(default="", description="event to predict; empty: the strongest present")
     horizon_days: float = Field(default=28.0, gt=0, description="P(event within this many days)")
-    encoder: str = Field(default="", description="path of a transformers folder; empty: bundled")
+    encoder: str = Field(default="", description="path of a transformers folder; empty: by the texts")
+    speed: str = Field(default="auto", description="auto, exact, fast or fastest: how texts are encoded")
     seed: int = Field(default=0, ge=0, description="seed of everything random")
     threads: int = Field(default=0, ge=0, description="threads that answer requests; 0: the cores, at most 4")
 
@@ -38,6 +39,13 @@ class Settings(BaseModel):
         if target and target not in TARGETS:
             raise ValueError(f"must be one of {', '.join(TARGETS)}")
         return target
+
+    @field_validator("speed")
+    @classmethod
+    def _known_speed(cls, speed: str) -> str:
+        if speed not in SPEEDS:
+            raise ValueError(f"must be one of {', '.join(SPEEDS)}")
+        return speed
 
     @property
     def store_path(self) -> Path:

@@ -68,7 +68,8 @@ def read_catalogue(dataset: Dataset, settings: Settings) -> Dataset:
         from intently.language import TextEncoder, catalogue_text, choose_encoder, encode_catalogue
 
         folder = choose_encoder(catalogue_text(dataset), settings)
-        return encode_catalogue(dataset, TextEncoder(folder, cache=settings.home / "vectors"))
+        encoder = TextEncoder(folder, speed=settings.speed, cache=settings.home / "vectors")
+        return encode_catalogue(dataset, encoder)
     except (MissingExtraError, ModuleNotFoundError) as error:
         progress.note(f"the catalogue is not read: {error}")
         return dataset

@@ -39,6 +39,9 @@ POSITIVE: Final = ("view", "click", "cart_add", "purchase", "rate", "comment", "
 TARGETS: Final = ("purchase", "cart_add", "rate", "click", "view", "comment", "share")
 """What a shop wants predicted, strongest first: the first one present is the default target."""
 
+SPEEDS: Final = ("auto", "exact", "fast", "fastest")
+"""How texts are encoded; `auto` is fast where that was measured to be faithful, and never fastest."""
+
 EVENT_ALIASES: Final = {
     "view_item": "view",
     "product_viewed": "view",

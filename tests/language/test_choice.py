@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from intently import progress
-from intently.config import Settings
+from intently.config import Settings, load_settings
 from intently.data import Dataset
-from intently.errors import ArtifactError
+from intently.errors import ArtifactError, ConfigError
 from intently.language import choice, choose_encoder, encode_catalogue, multilingual
 from intently.language.choice import HAN_SHARE, encoder_for, mostly_han
 from intently.language.folder import bundled_folder, open_folder
@@ -109,6 +109,13 @@ def test_the_recipe_reads_a_mixed_catalogue_with_the_multilingual_encoder(
     assert notes == ["encoder: multilingual, since 60% of the texts are Chinese"]
     alone = encode_catalogue(shop(titles), cache=tmp_path / "vectors").vectors
     assert (alone == vectors).all()
+
+
+def test_the_speed_of_the_settings_reaches_the_encoder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'speed'.* must be one of auto, exact, fast, fastest, got 'slow'"):
+        load_settings(home=tmp_path, speed="slow")
+    read_catalogue(shop(ENGLISH), Settings(home=tmp_path, speed="fast"))
+    assert list((tmp_path / "vectors").rglob("int8*.onnx"))  # auto exports nothing for so few texts
 
 
 def test_the_plan_counts_the_larger_encoder(tmp_path: Path) -> None:

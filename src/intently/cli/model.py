@@ -28,6 +28,7 @@ def train(
     quick: bool = typer.Option(False, help="Only what can answer within seconds."),
     horizon_days: float | None = typer.Option(None, help="Predict this many days ahead."),
     seed: int | None = typer.Option(None, help="Seed of everything random."),
+    speed: str | None = typer.Option(None, help="How texts are encoded: auto, exact, fast or fastest."),
     home: Path | None = HOME,
     config: Path | None = CONFIG,
     as_json: bool = AS_JSON,
@@ -36,12 +37,13 @@ def train(
     from intently.config import load_settings
     from intently.pipeline import load_shop
     from intently.pipeline import train as run
-    from intently.plan import forecast, speed
+    from intently.plan import forecast
+    from intently.plan import speed as machine
     from intently.progress import note
 
-    settings = load_settings(config, home=home, horizon_days=horizon_days, seed=seed)
+    settings = load_settings(config, home=home, horizon_days=horizon_days, seed=seed, speed=speed)
     shop = load_shop(settings)
-    told_s = 0.0 if quick else forecast(shop, settings, slower=speed()).total_s
+    told_s = 0.0 if quick else forecast(shop, settings, slower=machine()).total_s
     if told_s:
         note(f"about {told_s / 60:.1f} minutes on this machine")
     outcome = run(shop, settings, stage="quick" if quick else "full")

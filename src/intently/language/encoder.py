@@ -23,14 +23,13 @@ from intently.language.folder import ModelFolder, open_folder
 from intently.language.static import StaticModel, StaticSheet, StaticTable
 from intently.language.tokens import batches as batches
 from intently.language.tokens import framed, open_tokenizer, plain_ids
-from intently.schema import FloatArray, IntArray
+from intently.schema import SPEEDS, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from intently.language.exact import Forward, SentenceModule
 
-SPEEDS = ("auto", "exact", "fast", "fastest")
 FAITHFUL = 0.985
 """`auto` takes the fast way when its vectors' mean cosine to the exact ones is at least this."""
 
