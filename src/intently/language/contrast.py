@@ -151,28 +151,40 @@ class Contrast:
         texts = np.unique(self.sentences.text_of[pool]).astype(np.int32)
         vectors = np.zeros_like(self.bank)
         vectors[texts] = self.sentences.matrix(model, texts)
-        by_item = self._by_item(vectors)
+        by_item = self.by_item(vectors)
         place = ranks(user_vectors(questions, by_item, self.settings.decay), by_item, questions, pool)
         gain = np.where(place < K, 1.0 / np.log2(place + 2.0), 0.0)
         return {"recall@10": float((place < K).mean()), "ndcg@10": float(gain.mean())}
 
     def measure(self, model: nn.Module) -> dict[str, DoubleArray]:
-        """Recall@10 of every test question among all items: all, warm, cold.
-
-        The past's decay is chosen on the validation questions, for each model its own.
-        """
-        by_item = self._by_item(self.sentences.matrix(model))
-        decay = best_decay(by_item, self.parts.validation, K)
-        questions = self.parts.test
-        hit = (ranks(user_vectors(questions, by_item, decay), by_item, questions) < K).astype(np.float64)
-        cold = self.parts.cold[questions.target] | self.parts.held[questions.target]
-        groups = {"all": hit, "warm": hit[~cold], "cold": hit[cold]}
-        return {name: values for name, values in groups.items() if len(values)}
+        """Recall@10 of every test question among all items: all, warm, cold."""
+        return self.hits(self.by_item(self.sentences.matrix(model)))
 
     def save(self, model: PreTrainedModel, folder: Path) -> None:
         """A transformers folder with its tokenizer and its pooling."""
         methods.save(model, folder)
         self.sentences.reader.copy(folder)
+
+    # -- more than an objective must ----------------------------------------------------------
+
+    def hits(self, by_item: FloatArray, bend: FloatArray | None = None) -> dict[str, DoubleArray]:
+        """The same for any vectors of the items, (n_items, size); `bend` (size, size) maps the users'.
+
+        The past's decay is chosen on the validation questions, for each model its own. Answers of the
+        validation count in neither warm nor cold: they taught nothing, but chose when to stop.
+        """
+        decay = best_decay(by_item, self.parts.validation, K, bend)
+        questions = self.parts.test
+        users = user_vectors(questions, by_item, decay)
+        hit = (ranks(users if bend is None else users @ bend, by_item, questions) < K).astype(np.float64)
+        cold, held = self.parts.cold[questions.target], self.parts.held[questions.target]
+        groups = {"all": hit, "warm": hit[~(cold | held)], "cold": hit[cold]}
+        return {name: values for name, values in groups.items() if len(values)}
+
+    def by_item(self, vectors: FloatArray) -> FloatArray:
+        """(n_items, size) from vectors of texts; zeros for an item without a text."""
+        found: FloatArray = vectors[self.sentences.text_of] * self.sentences.filled[:, None]
+        return found
 
     # -- batches ------------------------------------------------------------------------------
 
@@ -278,11 +290,6 @@ class Contrast:
         near[text_of[fresh][:, None] == text_of[popular][None, :]] = -2.0
         best = np.argpartition(-near, min(count, near.shape[1] - 1), axis=1)[:, :count]
         return np.unique(popular[best]).astype(np.int32)
-
-    def _by_item(self, vectors: FloatArray) -> FloatArray:
-        """(n_items, size) from vectors of texts; zeros for an item without a text."""
-        found: FloatArray = vectors[self.sentences.text_of] * self.sentences.filled[:, None]
-        return found
 
 
 def _told(questions: Questions, sentences: Sentences) -> Questions:
