@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--run", choices=RUNS, required=True)
     parser.add_argument("--minutes", type=float, default=6.0)
     parser.add_argument("--steps", type=int, default=0, help="in place of minutes")
+    parser.add_argument("--tokens", type=int, default=2048, help="of a batch")
     parser.add_argument("--rate", type=float, default=0.0, help="learning rate in place of the default")
     parser.add_argument("--method", default="full", help="of continued: full or lora")
     parser.add_argument("--out", type=Path, help="where the model is kept; default: nowhere")
@@ -64,7 +65,10 @@ def catalogues(folder: Path) -> Corpus:
     shop = complete_journey()
     nobody = pl.DataFrame({"user_id": ["u"], "item_id": shop.items["item_id"][:1], "timestamp": [0]})
     journey = catalogue_source(Dataset.from_frames(nobody, shop.items))
-    return Corpus([Source("complete_journey", journey.read), file_source(folder / "items.csv.gz", "title")])
+    return Corpus(
+        [Source("complete_journey", journey.read), file_source(folder / "items.csv.gz", "title")],
+        held_out=0.1,
+    )
 
 
 def trained(corpus: Corpus, out: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -76,6 +80,7 @@ def trained(corpus: Corpus, out: Path, options: argparse.Namespace) -> dict[str,
         method="full" if scratch else "head" if options.run == "head" else options.method,
         minutes=options.minutes,
         steps=options.steps,
+        tokens=options.tokens,
         learning_rate=options.rate,
     )
     return figures(options.run, pretrain(corpus, out, recipe))

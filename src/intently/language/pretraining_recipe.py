@@ -17,7 +17,7 @@ PRETRAINING_METHODS: Final = ("full", "lora", "head")
 HEAD_RATE: Final = 1e-3
 
 _RATES = {"tiny": 2e-3, "mini": 1e-3, "small": 5e-4}
-_CONTINUED_RATES = {"full": 1e-4, "lora": 1e-3, "head": HEAD_RATE}
+_CONTINUED_RATES = {"full": 2e-4, "lora": 1e-3, "head": HEAD_RATE}
 
 
 @dataclass(frozen=True)
