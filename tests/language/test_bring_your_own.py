@@ -135,3 +135,40 @@ def test_a_part_of_the_weights_that_is_missing_is_named(tmp_path: Path) -> None:
     parts[-1].unlink()
     with pytest.raises(InputError, match=f"{parts[-1].name} is missing; model.safetensors.index.json names"):
         TextEncoder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["adapter", "lora"])
+def test_a_tuned_folder_is_exported_as_it_was_tuned(name: str, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModel
+
+    from intently.language import methods
+
+    folder = layout("bert", tmp_path / "base")
+    model = AutoModel.from_pretrained(folder, local_files_only=True)
+    tuned = methods.attach(model, methods.Method(name, rank=4, bottleneck=8))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in tuned.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    plain = methods.merged(tuned).eval()
+    methods.save(plain, tmp_path / "tuned")
+    (tmp_path / "tuned" / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
+    exact = TextEncoder(tmp_path / "tuned", speed="exact", cache=tmp_path / "c")
+    vectors = exact.encode(TEXTS)
+    with torch.inference_mode():
+        ids = torch.tensor([exact._tokenizer.encode(TEXTS[0]).ids])
+        mean = plain(input_ids=ids).last_hidden_state[0].mean(dim=0).numpy()
+    assert vectors[0] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
+    untuned = TextEncoder(folder, speed="exact", cache=tmp_path / "c")
+    assert (untuned.encode(TEXTS) * vectors).sum(axis=1).max() < 0.99
+    fast = TextEncoder(tmp_path / "tuned", speed="fast", cache=tmp_path / "c")
+    assert (fast.encode(TEXTS) * vectors).sum(axis=1).min() > 0.98
+
+
+def test_other_bottlenecks_are_another_model(tmp_path: Path) -> None:
+    folder = layout("bert", tmp_path / "model")
+    before = TextEncoder(folder).fingerprint
+    write_json(folder / "adapter.json", {"placement": "pfeiffer", "bottleneck": 8})
+    assert TextEncoder(folder).fingerprint != before
