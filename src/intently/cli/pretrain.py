@@ -75,8 +75,13 @@ def pretrain(
     texts = Corpus(sources, held_out=held_out)
     _ = texts.facts  # what is wrong with the corpus is said before torch loads
     from intently.language.pretraining import pretrain as run
+    from intently.progress import note
 
-    receipt = run(texts, out, recipe, wandb=wandb)
+    try:
+        receipt = run(texts, out, recipe, wandb=wandb)
+    except KeyboardInterrupt:
+        note("what was learned is kept; the same command goes on from here")
+        raise
     _print_json(receipt) if as_json else _print(receipt, out)
 
 
