@@ -1,9 +1,12 @@
 """The network on top: what a language model reads in a user's behaviour and in an item -> P(event).
 
-    profile   = decayed mean of the text vectors of what the user did, in its `width` main directions
-    candidate = the item's text vector in the same directions; and the product of the two
+    candidate = the item's text vector in its `width` main directions
+    agreement = candidate times profile, the decayed mean of the text vectors of what the user did
     facts     = point-in-time numbers of the pair, the inner models' scores, the cosine of the texts
     P         = calibrated sigmoid of a network of two hidden layers of 64 on all of these, standardised
+
+The profile enters through the agreement and the cosine only: given alone, it lets the network learn the
+few thousand users by heart (docs/LOG.md).
 
 The wide part of Cheng et al. (Wide & Deep, 2016) is missing: no ids enter, so that a new item and a
 new user are answered like any other. Candidates, tables of the past and calibration are those of
@@ -69,10 +72,10 @@ class Click(TwoStage):
         cuts: int = 3,
         n_new: int = 20,
         hidden: Sequence[int] = (64, 64),
-        width: int = 64,
-        dropout: float = 0.1,
-        epochs: int = 20,
-        learning_rate: float = 1e-3,
+        width: int = 16,
+        dropout: float = 0.2,
+        epochs: int = 12,
+        learning_rate: float = 2e-3,
         weight_decay: float = 0.01,
         max_rows: int = 1_000_000,
         text: bool = True,
@@ -100,7 +103,7 @@ class Click(TwoStage):
         self.axes: FloatArray = np.zeros((0, 0), np.float32)  # (d, kept) of text vectors
         self.middle: FloatArray = np.zeros(0, np.float32)  # (d,) mean text vector
         self.words: FloatArray = np.zeros((0, 0), np.float32)  # (n_items, kept), zero without text
-        self.spread: FloatArray = np.ones((2, 0), np.float32)  # mean, deviation of the 3 * kept text inputs
+        self.spread: FloatArray = np.ones((2, 0), np.float32)  # mean, deviation of the 2 * kept text inputs
         self.scale: Scale | None = None
         self.weights: dict[str, FloatArray] = {}
         self.curve: FloatArray = np.zeros((0, 2), np.float32)  # log loss learning and held back, by epoch
@@ -183,7 +186,7 @@ class Click(TwoStage):
         return Pairs(*columns), np.concatenate(labels)
 
     def _text_spread(self, seen: list[Table]) -> FloatArray:
-        """(2, 3 * kept): mean and standard deviation of the text inputs over what is learned from."""
+        """(2, 2 * kept): mean and standard deviation of the text inputs over what is learned from."""
         total, squares, n = 0.0, 0.0, 0
         for part in seen:
             values = self._text(part.pairs).astype(np.float64)
@@ -198,12 +201,12 @@ class Click(TwoStage):
     # -- answering -----------------------------------------------------------------------------
 
     def _text(self, pairs: Pairs) -> FloatArray:
-        """(pairs, 3 * kept): profile, candidate, product; as they come."""
-        user, item = pairs.profiles[pairs.rows], self.words[pairs.items]
-        return np.concatenate([user, item, user * item], axis=1, dtype=np.float32)
+        """(pairs, 2 * kept): candidate and agreement, as they come."""
+        item = self.words[pairs.items]
+        return np.concatenate([item, item * pairs.profiles[pairs.rows]], axis=1, dtype=np.float32)
 
     def _inputs(self, pairs: Pairs) -> FloatArray:
-        """(pairs, columns + 3 * kept) standardised."""
+        """(pairs, columns + 2 * kept) standardised."""
         assert self.scale is not None  # fit and load both set it
         return self._beside_text(self.scale.apply(pairs.features), pairs)
 
