@@ -30,6 +30,7 @@ from intently.errors import InputError
 from intently.language.architecture import Learner, new_learner, open_learner, start_at_frequencies
 from intently.language.blocks import Blocks, Stream, ends_of, open_blocks, token_batches, write_blocks
 from intently.language.corpus import Corpus
+from intently.language.folder import open_folder
 from intently.language.methods import Method, attach, merged, trainable
 from intently.language.pretraining_receipt import PretrainingReceipt, publish, read_receipt
 from intently.language.pretraining_recipe import HEAD_RATE, Recipe
@@ -75,8 +76,14 @@ def pretrain(
 
 def _asked(corpus: Corpus, recipe: Recipe) -> dict[str, Any]:
     """What makes two trainings the same."""
-    settings = asdict(recipe) | {"start": str(recipe.start.resolve()) if recipe.start else ""}
-    return settings | {"corpus": corpus.facts.fingerprint, "held_out": corpus.held_out}
+    start = {"start": "", "start_fingerprint": ""}
+    if recipe.start is not None:
+        start = {
+            "start": recipe.start.resolve().name,
+            "start_fingerprint": open_folder(recipe.start).fingerprint,
+        }
+    data = {"corpus": corpus.facts.fingerprint, "held_out": corpus.held_out}
+    return asdict(recipe) | start | data
 
 
 def _finished(out: Path, asked: dict[str, Any]) -> PretrainingReceipt | None:

@@ -100,7 +100,7 @@ def card(receipt: PretrainingReceipt, name: str) -> str:
     perplexity, asked = receipt.perplexity, receipt.asked
     causal = receipt.objective == "next word"
     auto = "AutoModelForCausalLM" if causal else "AutoModelForMaskedLM"
-    start = Path(asked["start"]).name if asked["start"] else f"from scratch, size {asked['size']}"
+    start = asked["start"] or f"from scratch, size {asked['size']}"
     rows = [
         ("architecture", receipt.kind),
         ("start", start),

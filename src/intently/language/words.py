@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 ASKED, HIDDEN, REPLACED = 0.15, 0.8, 0.1
 
+_CHUNK = 1 << 22  # tokens counted at once
+
 
 @dataclass(frozen=True)
 class Task:
@@ -104,7 +106,9 @@ def judge(model: PreTrainedModel, task: Task, blocks: Blocks, chances: DoubleArr
 
 def unigram(blocks: Blocks, task: Task) -> DoubleArray:
     """Chance of each token by its frequency in `blocks`, one added to each (Laplace); (vocabulary,)."""
-    counts = np.bincount(blocks.ids, minlength=task.vocabulary).astype(np.float64)
+    counts = np.zeros(task.vocabulary)
+    for start in range(0, len(blocks.ids), _CHUNK):
+        counts += np.bincount(blocks.ids[start : start + _CHUNK], minlength=task.vocabulary)
     if task.mask_id is not None:
         counts[list(task.special)] = 0.0
     else:
