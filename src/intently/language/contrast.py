@@ -53,7 +53,7 @@ class Contrasting:
     fresh item among the negatives. mask_share: of tokens hidden in training. decay: of the past, a moment.
     """
 
-    temperature: float = 0.07
+    temperature: float = 0.05
     items: int = 96
     questions: int = 1024
     negatives: int = 3072
