@@ -75,13 +75,13 @@ def test_what_is_set_wins_over_what_was_tuned_and_that_over_the_rest(
     tiny: Path, tmp_path: Path, notes: list[str]
 ) -> None:
     home = tmp_path / "home"
-    live = home / "encoders" / "live"
-    live.mkdir(parents=True)
-    assert choose_encoder(CHINESE, Settings(home=home)) == live
+    live, tuned = home / "encoders" / "live", home / "encoders" / "next-lora-1"
+    tuned.mkdir(parents=True)
+    live.symlink_to(tuned.name)
+    assert choose_encoder(CHINESE, Settings(home=home)) == tuned
     assert choose_encoder(CHINESE, Settings(home=home, encoder=str(tiny))) == tiny
-    assert notes == [f"encoder: {live}, tuned for this shop", f"encoder: {tiny}, as the settings say"]
-    live.rmdir()
-    live.symlink_to(tmp_path / "gone")
+    assert notes == ["encoder: next-lora-1, tuned for this shop", f"encoder: {tiny}, as the settings say"]
+    tuned.rmdir()
     with pytest.raises(ArtifactError, match="leads nowhere"):
         choose_encoder(CHINESE, Settings(home=home))
 

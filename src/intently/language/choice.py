@@ -35,7 +35,7 @@ def choose_encoder(texts: Sequence[str], settings: Settings) -> Path:
         return Path(settings.encoder)
     tuned = published_encoder(settings.home)
     if tuned is not None:
-        progress.note(f"encoder: {tuned}, tuned for this shop")
+        progress.note(f"encoder: {tuned.name}, tuned for this shop")
         return tuned
     return encoder_for(texts)
 
@@ -60,11 +60,11 @@ def encoder_for(texts: Sequence[str], cache: Path | None = None) -> Path:
 
 
 def published_encoder(home: Path) -> Path | None:
-    """The tuned encoder that answers for the shop in `home`: the folder `encoders/live`; None without one."""
+    """The tuned encoder that answers for the shop in `home`: where `encoders/live` leads; None without one."""
     live = home / "encoders" / "live"
     if live.is_symlink() and not live.exists():
         raise ArtifactError(f"{live} leads nowhere", hint="tune again, or set `encoder`")
-    return live if live.is_dir() else None
+    return live.resolve() if live.is_dir() else None  # what is published meanwhile is for the next run
 
 
 def mostly_han(texts: Sequence[str]) -> float:
