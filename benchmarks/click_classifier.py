@@ -42,7 +42,10 @@ SHOWN = ("auc", "precision", "recall", "f1", "accuracy", "log_loss", "ece")
 ROWS = 400_000
 
 MODELS: dict[str, tuple[str, Callable[[argparse.Namespace], TwoStage]]] = {
-    "logistic": ("logistic regression", lambda asked: Click(hidden=(), max_rows=ROWS, seed=asked.seed)),
+    "logistic": (
+        "logistic regression",
+        lambda asked: Click(hidden=(), learning_rate=0.01, max_rows=ROWS, seed=asked.seed),
+    ),
     "boosted": ("LightGBM", lambda asked: Boosted(text=False, max_rows=ROWS, seed=asked.seed)),
     "boosted_text": (
         "LightGBM, with the match of texts",
