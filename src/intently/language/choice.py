@@ -60,7 +60,7 @@ def encoder_for(texts: Sequence[str], cache: Path | None = None) -> Path:
 
 
 def published_encoder(home: Path) -> Path | None:
-    """The tuned encoder that answers for the shop in `home`: where `encoders/live` leads; None without one."""
+    """The encoder tuned for the shop in `home`: where `encoders/live` leads; None without one."""
     live = home / "encoders" / "live"
     if live.is_symlink() and not live.exists():
         raise ArtifactError(f"{live} leads nowhere", hint="tune again, or set `encoder`")
