@@ -28,7 +28,7 @@ def write_checkpoint(folder: Path, tensors: Mapping[str, Tensor], state: Mapping
     Raises IntentlyError when it cannot be written (disk full, no permission); the one before is kept.
     """
     target, aside = folder / FILE, folder / (FILE + ".new")
-    own = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
+    own = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(own, aside, metadata={"state": json.dumps(state)})
