@@ -7,8 +7,9 @@ title). A seeded tenth of the items is removed from all training histories (cold
 when to stop. Each user's last item is asked for, the whole catalogue ranked, the history masked. Every way
 chooses the decay of the past on the validation questions, the untuned one too.
 
-Rows: text-kNN with the untuned and every tuned encoder; both also whitened over the catalogue, and bent by
-the ridge of models/content.py, which learns from the same training histories in closed form.
+Rows: text-kNN with the untuned encoder and with the one that is best on the validation; both also whitened
+over the catalogue, and bent by the ridge of models/content.py, which learns from the same training histories
+in closed form; and the receipt of every method.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import argparse
 import gzip
 import sys
 import tempfile
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -88,35 +88,33 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
         )
         chosen = [Method(name) for name in options.methods.split(",") if name]
-        untuned = ways(task, shop, open_folder(options.model).path, bundled=options.model is None)
-        receipts = compare(options.model, task, chosen, schedule, out)
+        base = open_folder(options.model).path
+        task.load(base)
+        untuned = ways(task, shop, task.by_item(task.bank))
+        for name, hits in untuned.items():
+            keep({"way": name, "encoder": "untuned"} | figures(hits), options)
+        receipts = compare(options.model, task, chosen, schedule, out, before=untuned["text-kNN"])
         for line in receipt.markdown(receipts):
             print(line)
         print(receipt.verdict(receipts)[1])
-        for name, hits in untuned.items():
-            keep({"way": name, "encoder": "untuned"} | figures(hits), options)
         for one in receipts:
-            tuned = ways(task, shop, out / one.method)
-            for name, hits in tuned.items():
-                row = {"way": name, "encoder": one.method} | figures(hits)
-                row |= against(hits, untuned["text-kNN"], "untuned text-kNN")
-                row |= against(hits, untuned[name], f"untuned {name}")
-                keep(row | (receipt.plain(one) if name == "text-kNN" else {}), options)
+            keep({"way": "receipt", "encoder": one.method} | receipt.plain(one), options)
+        best = max(receipts, key=lambda one: one.validation).method
+        module = load_module(open_folder(out / best))
+        tuned = ways(task, shop, task.by_item(task.sentences.matrix(module.model)))
+        for name, hits in tuned.items():
+            row = {"way": name, "encoder": best} | figures(hits)
+            row |= against(hits, untuned["text-kNN"], "untuned text-kNN")
+            row |= against(hits, untuned[name], f"untuned {name}")
+            keep(row, options)
     return 0
 
 
-def ways(
-    task: Contrast, shop: Dataset, folder: Path, bundled: bool = False
-) -> dict[str, dict[str, DoubleArray]]:
-    """Hits by way and group of one encoder."""
-    began = time.process_time()
-    module = load_module(open_folder(None if bundled else folder))
-    vectors = task.by_item(task.sentences.matrix(module.model))
-    print(f"{folder.name}: catalogue read in {time.process_time() - began:.0f} CPU s", file=sys.stderr)
-    white = unit(whitened(vectors)).astype(np.float32)
+def ways(task: Contrast, shop: Dataset, vectors: FloatArray) -> dict[str, dict[str, DoubleArray]]:
+    """Hits by way and group of one encoder's vectors of the items."""
     return {
         "text-kNN": task.hits(vectors),
-        "whitened": task.hits(white),
+        "whitened": task.hits(unit(whitened(vectors)).astype(np.float32)),
         "content": bent(task, shop, vectors),
     }
 

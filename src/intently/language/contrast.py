@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from intently.errors import InputError
 from intently.language import methods
 from intently.language.exact import load_module
+from intently.language.folder import open_folder
 from intently.language.questions import Questions, Split
 from intently.language.ranking import best_decay, ranks, user_vectors
 from intently.language.sentences import Sentences
@@ -111,20 +112,21 @@ class Contrast:
             raise InputError("no training question has texts on both sides: nothing to learn from")
         self.counts = np.bincount(self.train.target, minlength=len(sentences.text_of))
         self.bank: FloatArray = np.zeros((0, 0), np.float32)  # (texts, size)
+        self._untuned = ("", self.bank)  # of the folder with this fingerprint: read once for all methods
 
     # -- the objective ------------------------------------------------------------------------
 
     def load(self, folder: Path) -> PreTrainedModel:
         """The encoder of `folder`; its vectors of all texts begin the bank."""
-        from intently.language.folder import open_folder
-
         opened = open_folder(folder)
         model = load_module(opened).model
+        if self._untuned[0] != opened.fingerprint:
+            self._untuned = (opened.fingerprint, self.sentences.matrix(model))
+        self.bank = self._untuned[1].copy()
         if self.dropout >= 0.0:
             for module in model.modules():
                 if isinstance(module, nn.Dropout):
                     module.p = self.dropout
-        self.bank = self.sentences.matrix(model)
         return model
 
     def batches(self, epoch: int) -> Sequence[Batch]:

@@ -114,18 +114,21 @@ def compare(
     schedule: Schedule,
     out: Path,
     *,
+    before: Mapping[str, DoubleArray] | None = None,
     apart: bool = True,
 ) -> list[Receipt]:
     """Tune every method into out/NAME; their receipts, in order.
 
-    schedule.minutes is the budget of all methods together, each gets the same part of it. apart: each in
-    a process of its own. Raises what `tune` raises.
+    schedule.minutes is the budget of all methods together, each gets the same part of it. before: what
+    `measure` said of the untuned model, when it is known already. apart: each in a process of its own.
+    Raises what `tune` raises.
     """
     if not chosen:
         raise InputError(f"no method to compare; allowed: {', '.join(METHODS)}", field="method")
     own = replace(schedule, minutes=schedule.minutes / len(chosen))
     base = open_folder(folder)
-    known = objective.measure(objective.load(base.path))
+    model = objective.load(base.path)
+    known = objective.measure(model) if before is None else before
     found = []
     for method in chosen:
         progress.note(f"tuning {method.name}")
