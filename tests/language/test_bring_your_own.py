@@ -11,7 +11,7 @@ import pytest
 from tiny_folder import WORDS, write_json
 
 from intently.errors import InputError
-from intently.language import TextEncoder
+from intently.language import TextEncoder, static
 
 TEXTS = ["green tea bag", "black coffee bean", "garden hose", "milk", "bread soap nail polish milk wine"]
 LAYOUTS = ("bert", "roberta", "xlm-roberta", "distilbert", "gpt2")
@@ -172,3 +172,16 @@ def test_other_bottlenecks_are_another_model(tmp_path: Path) -> None:
     before = TextEncoder(folder).fingerprint
     write_json(folder / "adapter.json", {"placement": "pfeiffer", "bottleneck": 8})
     assert TextEncoder(folder).fingerprint != before
+
+
+@pytest.mark.parametrize("kind", ["roberta", "gpt2"])
+def test_static_vectors_come_out_of_any_layout(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(static, "LEAST", 100)
+    folder = layout(kind, tmp_path / "model")
+    random = np.random.default_rng(0)
+    texts = sorted({" ".join(random.choice(WORDS, random.integers(2, 6))) for _ in range(600)})
+    vectors = TextEncoder(folder, speed="fastest", cache=tmp_path / "c").encode(texts)
+    exact = TextEncoder(folder, speed="exact", cache=tmp_path / "c").encode(texts)
+    assert (vectors * exact).sum(axis=1).mean() > 0.8
