@@ -12,6 +12,7 @@ from tiny_models import make_layout_folder
 
 from intently.data import Dataset
 from intently.errors import InputError
+from intently.language.classification import Guard
 from intently.language.classifier import TextClassifier
 from intently.language.click import ClickSettings, from_shop, pairs, shop_parts
 from tiny_shops import checkerboard, weekly_basket
@@ -75,6 +76,18 @@ def test_click_is_tuned_saved_and_answers_pairs(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="as many second texts"):
         classifier.probabilities(["a"], ["b", "c"])
+
+
+def test_behaviour_is_changed_anew_every_epoch_where_that_is_asked_for(tmp_path: Path) -> None:
+    folder = make_layout_folder(tmp_path / "base", "bert")
+
+    def lengths(guard: Guard) -> int:
+        task = from_shop(weekly_basket(), WEEK, folder, guard=guard)
+        return sum(len(one) for batch in task.batches(1) for one in batch.tokens)
+
+    whole = lengths(Guard())
+    assert lengths(Guard(event_dropout=0.5)) < whole
+    assert lengths(Guard(event_crop=0.5)) < whole
 
 
 def test_what_click_cannot_do_is_said() -> None:

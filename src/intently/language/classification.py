@@ -45,8 +45,8 @@ class Guard:
 
     dropout: of every layer of the model; negative: what its config says. smoothing: share of the truth
     given to all classes alike. class_weights: rare classes count more, n / (classes * n_class).
-    token_mask: share of tokens hidden in training. event_dropout, event_crop: of behaviour texts,
-    augment.py.
+    token_mask: share of tokens hidden in training. event_dropout, event_crop: of the behaviour in pairs,
+    augment.py; other texts have no events.
     """
 
     dropout: float = -1.0
@@ -189,7 +189,7 @@ class Classification:
     def _augmented(self, epoch: int) -> list[Tokens]:
         guard, train, tokens = self.guard, self.parts.train, self.train
         rng = np.random.default_rng([self.seed, epoch, 1])
-        if guard.event_dropout > 0.0 or guard.event_crop > 0.0:
+        if train.others is not None and (guard.event_dropout > 0.0 or guard.event_crop > 0.0):
             texts = [
                 augment.drop_events(
                     augment.crop_events(text, guard.event_crop, rng), guard.event_dropout, rng
