@@ -17,9 +17,10 @@ from intently.language.classifier import logits_of
 from intently.language.examples import Examples, Parts
 from intently.language.folder import bundled_folder
 from intently.language.methods import Method, after_step, attach, merged
-from intently.models.two_stage import Pairs, Table, TwoStage
+from intently.models.tables import Pairs, Table
+from intently.models.two_stage import TwoStage
 from intently.nn.finetuning import Schedule, finetune
-from intently.schema import DoubleArray, FloatArray, IntArray
+from intently.schema import DoubleArray, FloatArray, IntArray, LongArray
 
 MAX_EVENTS, MAX_TOKENS, CANDIDATE_CHARS = 12, 96, 80
 NEGATIVES = 3
@@ -74,6 +75,9 @@ class TextPairs(TwoStage):
         total = sum(len(part.labels) for part in held)
         keep = min(1.0, self.learn / 2 / total)
         super()._calibrate([part.where(random.random(len(part.labels)) < keep) for part in held])
+
+    def _calibrate_outside(self, dataset: Dataset, users: LongArray, target: str) -> None:
+        """Left out: only candidates are asked about."""
 
     def _examples(
         self, tables: list[Table], most: int, random: np.random.Generator, *, enrich: bool

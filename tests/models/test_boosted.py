@@ -12,7 +12,6 @@ from intently.data import Dataset, Histories
 from intently.data.histories import DAY_S
 from intently.errors import InputError
 from intently.models.boosted import Boosted
-from intently.models.calibration import platt, sigmoid
 from intently.models.reasons import FAMILIES
 from intently.schema import FloatArray
 
@@ -138,10 +137,3 @@ def test_refresh_moves_the_counters_and_leaves_the_trees() -> None:
     assert not np.array_equal(model._state()["facts"], facts)
     with pytest.raises(InputError, match="refresh needs"):
         Boosted().refresh(shop)
-
-
-def test_platt_recovers_a_known_slope_and_shift() -> None:
-    rng = np.random.default_rng(0)
-    raw = rng.normal(0, 2, 40_000)
-    label = (rng.random(40_000) < sigmoid(0.7 * raw - 0.5)).astype(np.float32)
-    np.testing.assert_allclose(platt(raw, label), [0.7, -0.5], atol=0.05)

@@ -207,3 +207,10 @@ def test_answers_without_torch(tmp_path: Path) -> None:
 def test_a_setting_that_cannot_be_is_refused(settings: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
         Click(**settings)  # type: ignore[arg-type]
+
+
+def test_a_handful_of_users_is_enough() -> None:
+    few = case().train
+    few = replace(few, events=few.events.filter(pl.col("user") < 6))
+    model = Click({"popular": {}}, FORTNIGHT, cuts=2, epochs=2).fit(few)
+    assert model.top_k(few.histories([0]), 3).items.min() >= 0

@@ -16,7 +16,8 @@ import numpy as np
 from intently import progress
 from intently.data import Histories
 from intently.models.base import State
-from intently.models.two_stage import Pairs, Table, TwoStage
+from intently.models.tables import Pairs, Table
+from intently.models.two_stage import TwoStage
 from intently.schema import DoubleArray
 
 if TYPE_CHECKING:

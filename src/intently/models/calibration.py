@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize
 
 from intently.schema import DoubleArray, FloatArray
 
@@ -29,6 +29,16 @@ def platt(raw: DoubleArray, labels: FloatArray) -> DoubleArray:
 def sigmoid(z: DoubleArray) -> DoubleArray:
     """1 / (1 + exp(-z)) without overflow."""
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * z)), np.float64)
+
+
+def shift_to(mean: float, raw: DoubleArray) -> float:
+    """The shift with which `sigmoid(raw + shift)` has this mean, which must lie between 0 and 1.
+
+    >>> round(shift_to(0.5, np.array([-3.0, 1.0])), 6)
+    1.0
+    """
+    low, high = -float(raw.max()) - 50.0, 50.0 - float(raw.min())
+    return float(brentq(lambda shift: float(sigmoid(raw + shift).mean()) - mean, low, high))
 
 
 def best_f1(probabilities: DoubleArray, labels: FloatArray) -> float:

@@ -15,7 +15,7 @@ from intently.data import Histories
 from intently.features import PAIR_FEATURES, ItemFacts, pair_features
 from intently.models.base import Recommender
 from intently.models.ranking import top_k
-from intently.schema import FloatArray, IntArray, LongArray
+from intently.schema import BoolArray, FloatArray, IntArray, LongArray
 
 MOST_MET = 1000
 """Of a longer history only the latest this many events name candidates."""
@@ -47,19 +47,23 @@ class PairMaker:
 
     def make(
         self, histories: Histories, items: Sequence[Sequence[int]] | None = None
-    ) -> tuple[LongArray, IntArray, FloatArray]:
-        """(rows, items, table): candidates by row, or exactly `items` where they are given.
+    ) -> tuple[LongArray, IntArray, BoolArray, FloatArray]:
+        """(rows, items, listed, table): candidates by row, or exactly `items` where they are given.
 
+        listed: whether the pair's item is a candidate.
         Standings always compare an item with the row's candidates, so that a pair has the same
         features whether it was asked for alone or came up by itself.
         """
         scores = {name: model.scores(histories) for name, model in self.inner.items()}
         rows, pool = self._candidates(histories, scores)
         if items is None:
-            return rows, pool, self._table(histories, scores, rows, pool, rows, pool)
+            listed = np.ones(len(pool), bool)
+            return rows, pool, listed, self._table(histories, scores, rows, pool, rows, pool)
         asked_rows = np.repeat(np.arange(len(items), dtype=np.int64), [len(row) for row in items])
         asked = np.fromiter((i for row in items for i in row), np.int32, len(asked_rows))
-        return asked_rows, asked, self._table(histories, scores, asked_rows, asked, rows, pool)
+        n_items = len(self.facts.facts)
+        listed = np.isin(asked_rows * n_items + asked, rows * n_items + pool)
+        return asked_rows, asked, listed, self._table(histories, scores, asked_rows, asked, rows, pool)
 
     def _candidates(
         self, histories: Histories, scores: Mapping[str, FloatArray]

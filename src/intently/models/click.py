@@ -33,7 +33,8 @@ from intently.models.base import State
 from intently.models.calibration import sigmoid
 from intently.models.candidates import reading
 from intently.models.principal import main_axes
-from intently.models.two_stage import Pairs, Table, TwoStage
+from intently.models.tables import Pairs, Table
+from intently.models.two_stage import TwoStage
 from intently.nn.inference import deep, deep_slope
 from intently.schema import DoubleArray, FloatArray
 
@@ -49,7 +50,7 @@ SCALED_BY = 100_000
 """Pairs, about, that the places of the features are read off."""
 
 KEPT = ("axes", "middle", "spread", "curve")
-PAIR_PARTS = ("rows", "items", "features", "profiles")
+PAIR_PARTS = ("rows", "items", "listed", "features", "profiles")
 
 STEPS = 16
 """Points between a stranger and the user at which a reason's slopes are taken."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,47 +20,14 @@ from intently.data.histories import DAY_S
 from intently.errors import InputError
 from intently.features import ItemFacts
 from intently.models.base import Recommender, State
-from intently.models.calibration import best_f1, platt, sigmoid
+from intently.models.calibration import best_f1, platt, shift_to, sigmoid
 from intently.models.candidates import PairMaker
 from intently.models.reasons import Reason, reasons
-from intently.schema import EVENT_CODES, BoolArray, DoubleArray, FloatArray, IntArray, LongArray
+from intently.models.tables import Pairs, Table, apart, wanted_keys
+from intently.schema import EVENT_CODES, DoubleArray, FloatArray, LongArray
 
-HELD_SHARE = 0.1
-"""Users kept from learning, for early stopping and for the calibration."""
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """(user, item) pairs of one batch of histories, and what is known of them.
-
-    rows, items, features: one entry a pair. profiles: (batch, width), one row a history, for models
-    that look at more of a user than `features` says; width 0 for the others.
-    """
-
-    rows: LongArray
-    items: IntArray
-    features: FloatArray
-    profiles: FloatArray
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def at(self, chosen: LongArray | BoolArray | slice) -> Pairs:
-        """Only these pairs."""
-        return Pairs(self.rows[chosen], self.items[chosen], self.features[chosen], self.profiles)
-
-
-@dataclass(frozen=True)
-class Table:
-    """Pairs of the past with what came of them; users, labels: one entry a pair."""
-
-    pairs: Pairs
-    users: LongArray
-    labels: FloatArray
-
-    def where(self, mask: BoolArray) -> Table:
-        """Only these pairs."""
-        return Table(self.pairs.at(mask), self.users[mask], self.labels[mask])
+OUTSIDE_USERS, OUTSIDE_ITEMS = 200, 100
+"""Held-back users, and items drawn for each, that say how likely an item is which is no candidate."""
 
 
 class TwoStage(Recommender):
@@ -96,6 +62,7 @@ class TwoStage(Recommender):
         self.text, self.target, self.seed = text, target, seed
         self.models: dict[str, Recommender] = {}
         self.platt = np.array([1.0, 0.0])
+        self.outside = 0.0  # Platt's shift for items that are no candidate
         self.threshold = 0.5
         self.maker: PairMaker | None = None
 
@@ -132,12 +99,14 @@ class TwoStage(Recommender):
         self.models = self._fit_inner(past)
         target = self.target or dataset.target  # decided once: a slice may lack the shop's target
         tables = [part for cut in range(self.cuts) for part in self._table(dataset, cut, target)]
-        seen, held = _apart(tables, self.seed)
+        seen, held = apart(tables, self.seed)
         labels = np.concatenate([part.labels for part in seen])
         if not 0 < labels.sum() < len(labels):
             raise InputError("no user met any candidate within the horizon: nothing to learn from")
+        held_users = np.unique(np.concatenate([part.users for part in held]))
         self._learn(seen, held)
         self._calibrate(held)
+        self._calibrate_outside(dataset, held_users, target)
         self._prepare(dataset, ItemFacts.of(dataset))
 
     def refresh(self, dataset: Dataset) -> None:
@@ -180,7 +149,7 @@ class TwoStage(Recommender):
         random = np.random.default_rng([self.seed, cut])
         users = np.sort(random.permutation(users)[: max(int(len(users) * share), 1)])
         self._prepare(dataset, ItemFacts.of(past))
-        wanted = _wanted(future, dataset.n_items, target)
+        wanted = wanted_keys(future, dataset.n_items, target)
         parts: list[Table] = []
         with progress.track(f"features {cut + 1}/{self.cuts}", total=len(users)) as advance:
             for batch in everyone.select(users).batches(256):
@@ -198,6 +167,35 @@ class TwoStage(Recommender):
         self.platt = platt(raw, labels)
         self.threshold = best_f1(sigmoid(raw * self.platt[0] + self.platt[1]), labels)
 
+    def _calibrate_outside(self, dataset: Dataset, users: LongArray, target: str) -> None:
+        """Another shift where an item is no candidate, as no such pair was learned from.
+
+        The mean chance becomes the share of these pairs that came true for held-back users in the last
+        horizon: all that came true are counted, against a sample of all the others.
+        """
+        at_s = dataset.end_s - self.horizon_days * DAY_S
+        past, future = dataset.split_at(at_s)
+        self._prepare(dataset, ItemFacts.of(past))
+        random = np.random.default_rng([self.seed, self.cuts])
+        asked = past.histories(random.permutation(users)[:OUTSIDE_USERS], at=at_s)
+        wanted = wanted_keys(future, dataset.n_items, target)
+        raw, happened, cells = [], 0, 0
+        for batch in asked.batches(256):
+            listed = self._pairs(batch)
+            free = np.ones((len(batch), dataset.n_items), bool)
+            free[listed.rows, listed.items] = False
+            drawn = [random.permutation(np.flatnonzero(row))[:OUTSIDE_ITEMS].tolist() for row in free]
+            if any(drawn):
+                raw.append(self._log_odds(self._pairs(batch, drawn)))
+            row_of = np.full(dataset.n_users, -1, np.int64)
+            row_of[batch.users] = np.arange(len(batch))
+            rows = row_of[wanted // dataset.n_items]
+            happened += int(free[rows, wanted % dataset.n_items][rows >= 0].sum())
+            cells += int(free.sum())
+        share = (happened + 0.5) / (cells + 1.0)
+        odds = self.platt[0] * np.concatenate(raw) if raw else None
+        self.outside = float(self.platt[1]) if odds is None else shift_to(share, odds)
+
     # -- answering -----------------------------------------------------------------------------
 
     def _ready(self) -> PairMaker:
@@ -206,12 +204,12 @@ class TwoStage(Recommender):
 
     def _pairs(self, histories: Histories, items: Sequence[Sequence[int]] | None = None) -> Pairs:
         """Candidates of each history, or exactly `items` where they are given."""
-        rows, chosen, features = self._ready().make(histories, items)
-        return Pairs(rows, chosen, features, self._profiles(histories))
+        rows, chosen, listed, features = self._ready().make(histories, items)
+        return Pairs(rows, chosen, listed, features, self._profiles(histories))
 
     def _probabilities(self, pairs: Pairs) -> FloatArray:
-        raw = self._log_odds(pairs)
-        return sigmoid(raw * self.platt[0] + self.platt[1]).astype(np.float32)
+        shift = np.where(pairs.listed, self.platt[1], self.outside)
+        return sigmoid(self._log_odds(pairs) * self.platt[0] + shift).astype(np.float32)
 
     def _scores(self, histories: Histories) -> FloatArray:
         out = np.full((len(histories), self.n_items), -np.inf, np.float32)
@@ -243,6 +241,7 @@ class TwoStage(Recommender):
         maker = self._ready()
         state: dict[str, np.ndarray[Any, Any]] = {
             "platt": self.platt,
+            "outside": np.array([self.outside]),
             "threshold": np.array([self.threshold]),
             "facts": maker.facts.facts,
             "levels": maker.facts.levels,
@@ -255,6 +254,7 @@ class TwoStage(Recommender):
 
     def _restore(self, state: State) -> None:
         self.platt, self.threshold = state["platt"], float(state["threshold"][0])
+        self.outside = float(state.get("outside", self.platt[1:])[0])  # older models have none
         sizes = tuple(int(size) for size in state["level_sizes"])
         facts = ItemFacts(state["facts"], state["levels"], sizes)
         vectors = state["vectors"].astype(np.float32) if "vectors" in state else None
@@ -275,27 +275,3 @@ class TwoStage(Recommender):
         model.models = {name: model_class(name).load(folder / "inner" / name) for name in model.inner}
         model._ready().inner = model.models
         return model
-
-
-def _wanted(future: Dataset, n_items: int, target: str) -> LongArray:
-    indptr, items = future.baskets(target)
-    return np.repeat(np.arange(len(indptr) - 1, dtype=np.int64), np.diff(indptr)) * n_items + items
-
-
-def _apart(tables: list[Table], seed: int) -> tuple[list[Table], list[Table]]:
-    """Pairs of most users and of the held ones; `tables` is emptied as it is read, to save memory."""
-    users = np.unique(np.concatenate([part.users for part in tables]))
-    held_users = _some(users, HELD_SHARE, seed) if len(users) > 1 else users[:0]
-    seen: list[Table] = []
-    held: list[Table] = []
-    while tables:
-        part = tables.pop(0)
-        kept = np.isin(part.users, held_users)
-        for side, mask in ((seen, ~kept), (held, kept)):
-            if mask.any():
-                side.append(part.where(mask))
-    return seen, held or seen  # a handful of users: better calibrated on what was learned than not at all
-
-
-def _some(users: LongArray, share: float, seed: int) -> LongArray:
-    return np.random.default_rng(seed).permutation(users)[: int(len(users) * share)]
