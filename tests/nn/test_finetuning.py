@@ -127,6 +127,7 @@ def test_the_best_weights_are_left_in_place_and_patience_ends_it() -> None:
         Schedule(epochs=5, every=5, patience=2), evaluate=judge, metric="f1",
     )  # fmt: skip
     assert course.stopped == "patience"
+    assert course.steps == 20
     assert course.best is not None
     assert course.best.metrics == {"f1": 0.9}
     assert [mark.step for mark in course.marks] == [5, 10, 15, 20]

@@ -159,10 +159,12 @@ class _Run(Generic[Batch]):
                 these = batches(state.epoch)
                 if not these:
                     raise InputError(f"epoch {state.epoch + 1} has no batches: nothing to train on")
-                while not state.stopped:
+                while True:
                     last = state.position >= len(these)
                     if state.pending:
                         self._mark(last)
+                    if state.stopped:
+                        break
                     if last:
                         state.epoch, state.position = state.epoch + 1, 0
                         break
