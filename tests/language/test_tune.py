@@ -175,3 +175,31 @@ def test_the_command_tunes_a_classifier_into_a_folder(tiny: Path, tmp_path: Path
     assert said["folder"] == str(tmp_path / "topics")
     assert said["receipts"][0]["objective"] == "label"
     assert (tmp_path / "topics" / "model.safetensors").exists()
+
+
+def test_the_command_publishes_what_beats_the_untuned_and_the_shop_reads_with_it(
+    tiny: Path, tmp_path: Path
+) -> None:
+    shop = kinds_shop(n_users=200)
+    histories = shop.histories()
+    items = shop.item_table["item_id"].to_list()
+    rows = [
+        f"u{user},{items[item]},2024-01-{1 + int(back):02d}T00:00:00Z"
+        for user, item, back in zip(histories.rows, histories.items, 20 - histories.steps_back, strict=True)
+    ]
+    (tmp_path / "events.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]))
+    shop.item_table.select("item_id", "title").write_csv(tmp_path / "items.csv")
+    home = ["--home", str(tmp_path / "home")]
+    files = [str(tmp_path / "events.csv"), "--items", str(tmp_path / "items.csv")]
+    assert CliRunner().invoke(app, ["import", *files, *home], catch_exceptions=False).exit_code == 0
+    given = ["tune", *home, "--model", str(tiny), "--method", "full", "--minutes", "0", "--epochs", "25"]
+    given += ["--learning-rate", "1e-3", "--patience", "0"]
+    done = CliRunner().invoke(app, given, catch_exceptions=False)
+    assert "full wins: +" in done.stdout
+    assert "what it cost" in done.stdout
+    assert max(len(line) for line in done.stdout.splitlines() if "/" not in line) <= 100
+    settings = Settings(home=tmp_path / "home")
+    assert choose_encoder([], settings).parent == tmp_path / "home" / "encoders"
+    read = read_catalogue(kinds_shop(n_users=200), settings)
+    assert read.vectors is not None
+    assert read.vectors.shape == (120, 32)
