@@ -17,7 +17,7 @@ from intently.cli import app
 from intently.errors import ArtifactError, InputError, IntentlyError
 from intently.language import TextEncoder
 from intently.language.architecture import open_learner
-from intently.language.blocks import Stream, ends_of, token_batches, write_blocks
+from intently.language.blocks import Blocks, Stream, ends_of, token_batches, write_blocks
 from intently.language.corpus import Corpus, text_source
 from intently.language.pretraining import WORK, pretrain
 from intently.language.pretraining_receipt import read_receipt
@@ -280,6 +280,20 @@ def test_any_text_becomes_pieces_that_fit(tmp_path: Path) -> None:
 def load_tokenizer_again(tokenizer: object, folder: Path) -> object:
     tokenizer.save_pretrained(folder)  # type: ignore[attr-defined]
     return load_tokenizer(folder)
+
+
+def test_what_is_judged_comes_from_every_source_and_never_chose_the_best_mark() -> None:
+    import numpy as np
+
+    ids = np.repeat(np.arange(100, dtype=np.int32), 3)  # piece n is three times n
+    blocks = Blocks(ids, np.arange(0, 303, 3))
+    halves = [set(blocks.drawn(half, 10_000).ids.tolist()) for half in (0, 1)]
+    assert halves[0] | halves[1] == set(range(100))
+    assert not halves[0] & halves[1]
+    few = blocks.drawn(1, 60)
+    assert (few.lengths == 3).all()
+    assert len(few) == 20
+    assert min(few.ids) < 30 < 70 < max(few.ids)
 
 
 def test_bad_vocabularies_are_refused(tmp_path: Path) -> None:

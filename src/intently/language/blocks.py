@@ -59,18 +59,20 @@ class Blocks:
         ids[mask] = np.concatenate([self.ids[self.starts[row] : self.starts[row + 1]] for row in rows])
         return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
 
-    def half(self, which: int) -> Blocks:
-        """The first (0) or second (1) half of the pieces; all of them when they are too few to halve."""
-        if len(self) < 4:
-            return self
-        middle = len(self) // 2
-        starts = self.starts[middle:] if which else self.starts[: middle + 1]
-        return Blocks(self.ids[starts[0] : starts[-1]], starts - starts[0])
+    def drawn(self, half: int, n_tokens: int) -> Blocks:
+        """About `n_tokens` of pieces drawn at random, the same at every call, from one half (0 or 1) of them.
 
-    def first(self, n_tokens: int) -> Blocks:
-        """The first pieces that hold `n_tokens` together, or all of them."""
-        n = int(np.searchsorted(self.starts, n_tokens)) + 1
-        return Blocks(self.ids, self.starts[:n]) if n < len(self.starts) else self
+        The halves share no piece, unless there are too few to halve. Drawn, because sources stand one
+        behind the other: the first pieces would be those of one source only.
+        """
+        order = np.random.default_rng(0).permutation(len(self))
+        if len(self) >= 4:
+            order = order[half::2]
+        enough = int(np.searchsorted(np.cumsum(self.lengths[order]), n_tokens)) + 1
+        rows = order[:enough]
+        ids = np.concatenate([self.ids[self.starts[row] : self.starts[row + 1]] for row in rows])
+        starts = np.concatenate([[0], np.cumsum(self.lengths[rows])])
+        return Blocks(ids.astype(np.int32), starts.astype(np.int64))
 
 
 def ends_of(tokenizer: Any, *, causal: bool) -> Ends:

@@ -260,17 +260,18 @@ class _Run:
     # -- judging ------------------------------------------------------------------------------
 
     def judged(self) -> Verdict:
-        """Figures on the second half of the held-out text."""
-        return self._verdict(self.blocks["held_out"].half(1), self.recipe.judged)
+        """Figures on one half of the held-out text."""
+        return self._verdict(1, self.recipe.judged)
 
     def _evaluate(self) -> dict[str, float]:
-        """Figures on the first half, by which the best mark is chosen."""
-        found = self._verdict(self.blocks["held_out"].half(0), self.recipe.judged // 4)
+        """Figures on the other half, by which the best mark is chosen."""
+        found = self._verdict(0, self.recipe.judged // 4)
         return {"log_likelihood": -float(np.log(found.perplexity)), "perplexity": found.perplexity}
 
-    def _verdict(self, blocks: Blocks, tokens: int) -> Verdict:
+    def _verdict(self, half: int, tokens: int) -> Verdict:
         self.model.eval()
-        return judge(self.model, self.task, blocks.first(tokens), self.chances, self.tokens)
+        blocks = self.blocks["held_out"].drawn(half, tokens)
+        return judge(self.model, self.task, blocks, self.chances, self.tokens)
 
     def receipt(
         self, before: dict[str, float], after: Verdict, warm: Course | None, course: Course
