@@ -50,7 +50,7 @@ def main() -> None:
         row, right[name] = tuned(task, options, a)
         gain = right[name] - right["nothing"]
         half = 1.96 * gain.std() / np.sqrt(len(gain))
-        row |= {"guard": name, "gain": round(gain.mean(), 4), "gain_half_width": round(half, 4)}
+        row |= {"guard": name, "gain": round(float(gain.mean()), 4), "gain_half_width": round(float(half), 4)}
         row |= {"data": a.data.name, "train": len(kept), "epochs": a.epochs, "rate": a.rate, "seed": a.seed}
         print(row, flush=True)
         record("overfitting", row)

@@ -23,7 +23,7 @@ from intently.schema import IntArray
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_DECAY = 1e-3  # of the squared weights
+_DECAY = 4.0  # of the squared weights, over the number of texts
 _STEPS = 100
 
 
@@ -51,7 +51,7 @@ def begin_head(
     def distance() -> Tensor:
         search.zero_grad()
         loss = nn.functional.cross_entropy(said @ weight.T + bias, truth, weight=weights)
-        loss = loss + _DECAY * weight.square().sum()
+        loss = loss + _DECAY / len(rows) * weight.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
