@@ -46,6 +46,8 @@ def main() -> None:
     parts = replace(parts, train=parts.train.take(kept))
     right: dict[str, DoubleArray] = {}
     for name, (guard, options) in GUARDS.items():
+        if name != "nothing" and not any(word in name for word in a.guards.split(",")):
+            continue
         task = Classification("label", parts, None, guard=guard, max_tokens=a.max_tokens, seed=a.seed)
         row, right[name] = tuned(task, options, a)
         gain = right[name] - right["nothing"]
@@ -97,6 +99,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--rate", type=float, default=1e-4)
     parser.add_argument("--max-tokens", type=int, default=48)
+    parser.add_argument("--guards", default="", help="only those with one of these words, commas between")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
