@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from intently.language.corpus import Corpus, text_source
 from intently.language.pretraining import WORK, pretrain
 from intently.language.pretraining_receipt import read_receipt
 from intently.language.pretraining_recipe import Recipe
-from intently.language.vocabulary import load_tokenizer, train_tokenizer
+from intently.language.vocabulary import KINDS, load_tokenizer, train_tokenizer
 from intently.language.words import Task
 
 TEXTS = [
@@ -242,7 +243,7 @@ def test_folders_that_cannot_be_trained_are_named(sentence: Path, tmp_path: Path
 def test_a_full_disk_is_said(tmp_path: Path) -> None:
     import resource
 
-    tokenizer = train_tokenizer(TEXTS, size=400)
+    tokenizer = train_tokenizer(lambda: TEXTS, size=400)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
@@ -269,8 +270,8 @@ def test_wandb_works_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_any_text_becomes_pieces_that_fit(tmp_path: Path) -> None:
     texts = ["x" * 10_000, "🙂 " * 3000, "绿茶很好喝" * 400, "tea"]
-    for kind in ("bert", "roberta", "gpt"):
-        tokenizer = train_tokenizer([*TEXTS, *texts], kind, size=600)
+    for kind in KINDS:
+        tokenizer = train_tokenizer(lambda: [*TEXTS, *texts], kind, size=600)
         blocks = write_blocks(texts, tokenizer, ends_of(tokenizer, causal=kind == "gpt"), 24, tmp_path / kind)
         assert int(blocks.lengths.max()) <= 24
         assert int(blocks.lengths.min()) >= 3
@@ -296,11 +297,22 @@ def test_what_is_judged_comes_from_every_source_and_never_chose_the_best_mark() 
     assert min(few.ids) < 30 < 70 < max(few.ids)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_texts_give_the_same_vocabulary(kind: str) -> None:
+    """Words said once each: only the breaking of ties decides, and hash maps must not."""
+    lot = random.Random(0)
+    words = ["".join(lot.choices("abcdefghij绿茶红酒🌱é", k=8)) for _ in range(300)]
+    made = [train_tokenizer(lambda: words, kind, size=700) for _ in range(3)]
+    assert made[0].get_vocab() == made[1].get_vocab() == made[2].get_vocab()
+    assert set(made[0].all_special_tokens) <= set(made[0].get_vocab())
+    assert made[0].decode(made[0](words[0])["input_ids"], skip_special_tokens=True).strip()
+
+
 def test_bad_vocabularies_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown kind"):
-        train_tokenizer(TEXTS, "t5")
+        train_tokenizer(lambda: TEXTS, "t5")
     with pytest.raises(InputError, match="at least 300"):
-        train_tokenizer(TEXTS, size=10)
+        train_tokenizer(lambda: TEXTS, size=10)
 
 
 def test_batches_hold_every_piece_once_within_their_tokens() -> None:

@@ -145,9 +145,11 @@ class _Run:
         folder = self.work / "tokenizer"
         if not folder.exists():
             with progress.track("learning a vocabulary"):
-                texts = self.corpus.texts("train")
                 made = train_tokenizer(
-                    texts, recipe.kind, size=recipe.vocabulary, max_tokens=recipe.max_tokens
+                    lambda: self.corpus.texts("train"),
+                    recipe.kind,
+                    size=recipe.vocabulary,
+                    max_tokens=recipe.max_tokens,
                 )
             made.save_pretrained(folder.with_suffix(".new"))
             folder.with_suffix(".new").rename(folder)

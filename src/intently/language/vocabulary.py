@@ -8,7 +8,8 @@ one shop need few words, and most of a small model's weights would else be rare 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,12 +50,13 @@ _LONGEST_TEXT: Final = 2000  # characters of a text that the training of a vocab
 
 
 def train_tokenizer(
-    texts: Iterable[str], kind: str = "bert", *, size: int = 8000, max_tokens: int = 128
+    read: Callable[[], Iterable[str]], kind: str = "bert", *, size: int = 8000, max_tokens: int = 128
 ) -> Any:
-    """A transformers tokenizer of at most `size` tokens, trained on `texts` as they stream by.
+    """A transformers tokenizer of at most `size` tokens; the same texts give the same one.
 
-    max_tokens: where it cuts when asked to. Raises InputError for an unknown kind or a size that holds no
-    vocabulary, MissingExtraError without transformers.
+    read: gives the texts anew at each call; they are used as they stream by. max_tokens: where it cuts when
+    asked to. Raises InputError for an unknown kind or a size that holds no vocabulary, MissingExtraError
+    without transformers.
     """
     if kind not in KINDS:
         raise InputError(f"unknown kind {kind!r}; allowed: {', '.join(KINDS)}", field="kind")
@@ -65,8 +67,11 @@ def train_tokenizer(
     except ImportError as error:
         raise MissingExtraError("transformers", "train") from error
     special = list(dict.fromkeys(_SPECIAL[kind].values()))
-    short = (text[:_LONGEST_TEXT] for text in texts)
-    tokenizer = _wordpiece(short, size, special) if kind == "bert" else _bytes(short, size, special)
+
+    def short() -> Iterator[str]:
+        return (text[:_LONGEST_TEXT] for text in read())
+
+    tokenizer = _wordpiece(short, size, special) if kind == "bert" else _bytes(short(), size, special)
     _close(tokenizer, kind)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -92,18 +97,50 @@ def load_tokenizer(folder: Path) -> Any:
         raise ArtifactError(f"the tokenizer in {folder} is damaged: {str(error)[:200]}", hint=hint) from error
 
 
-def _wordpiece(texts: Iterator[str], size: int, special: list[str]) -> Tokenizer:
+def _wordpiece(read: Callable[[], Iterator[str]], size: int, special: list[str]) -> Tokenizer:
+    """WordPiece, made repeatable.
+
+    The trainer numbers the letters inside words in the order in which a hash map holds the words, another
+    one at each run, and breaks ties by these numbers. Here every letter is numbered beforehand.
+    """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    normalizer = normalizers.BertNormalizer(lowercase=True)
+    letters = _letters(map(normalizer.normalize_str, read()), max(100, size * 5 // 16))
+    known = frozenset(letters)
+    trained = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    trained.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size,
+        special_tokens=[*special, *letters, *(f"##{letter}" for letter in letters)],
+        show_progress=False,
+    )
+    texts = (normalizer.normalize_str(text) for text in read())
+    trained.train_from_iterator((_without_others(text, known) for text in texts), trainer)
+    tokenizer = Tokenizer(
+        models.WordPiece(trained.get_vocab(), unk_token="[UNK]", max_input_chars_per_word=100)
+    )
+    tokenizer.add_special_tokens(special)  # of the trainer's special tokens only these stay special
+    tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size, special_tokens=special, limit_alphabet=max(100, size * 5 // 8), show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
+
+
+def _letters(texts: Iterable[str], most: int) -> list[str]:
+    """The most frequent characters but blanks, in their own order."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(text)
+    frequent = sorted(counts, key=lambda letter: (-counts[letter], letter))
+    return sorted([letter for letter in frequent if not letter.isspace()][:most])
+
+
+def _without_others(text: str, known: frozenset[str]) -> str:
+    """Blanks in place of characters too rare to be learned."""
+    return (
+        text if known.issuperset(text.replace(" ", "")) else "".join(c if c in known else " " for c in text)
+    )
 
 
 def _bytes(texts: Iterator[str], size: int, special: list[str]) -> Tokenizer:
