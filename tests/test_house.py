@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import doctest
 import subprocess
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
+WORKED = [p for p in sorted((ROOT / "src").rglob("*.py")) if ">>> " in p.read_text(encoding="utf-8")]
 
 
 def test_no_file_is_longer_than_500_lines() -> None:
@@ -15,6 +19,13 @@ def test_no_file_is_longer_than_500_lines() -> None:
     assert len(files) > 10
     long = {str(p.relative_to(ROOT)): n for p in files if (n := len(p.read_text().splitlines())) > 500}
     assert not long
+
+
+@pytest.mark.parametrize("file", WORKED, ids=lambda file: file.stem)
+def test_the_examples_in_the_docstrings_hold(file: Path) -> None:
+    found = doctest.testmod(import_module(".".join(file.relative_to(ROOT / "src").with_suffix("").parts)))
+    assert found.attempted
+    assert found.failed == 0
 
 
 def test_nothing_pulled_the_cuda_packages() -> None:

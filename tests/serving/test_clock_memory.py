@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-import importlib
-
 import polars as pl
 import pytest
 
@@ -67,11 +64,3 @@ def test_the_chooser_puts_the_exact_match_first_then_the_most_active() -> None:
     assert ([memory.users.ids[i] for i in found], total) == (["12", "121", "112"], 3)
     every, total = memory.find("", 0, 2)
     assert ([memory.users.ids[i] for i in every], total) == (["112", "121"], 4)
-
-
-@pytest.mark.parametrize("name", ["clock", "memory", "gate", "server", "recommend"])
-def test_examples_in_the_text_are_true(name: str) -> None:
-    module = importlib.import_module(f"intently.serving.{name}")
-    found = doctest.testmod(module)
-    assert found.attempted > 0
-    assert found.failed == 0

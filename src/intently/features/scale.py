@@ -36,8 +36,8 @@ class Scale:
         """(rows, columns) float32; what lies outside the training values stays at their ends.
 
         >>> scale = Scale.of(np.array([[0.0], [10.0], [10.0], [999.0]], np.float32))
-        >>> scale.apply(np.array([[0.0], [10.0], [2000.0]], np.float32)).round(2).tolist()
-        [[-1.41], [0.0], [1.41]]
+        >>> [round(float(x), 2) for x in scale.apply(np.array([[0.0], [10.0], [2000.0]], np.float32))[:, 0]]
+        [-1.41, 0.0, 1.41]
         """
         out = np.empty(table.shape, np.float32)
         for column, (value, place) in enumerate(zip(self.values, self.places, strict=True)):
