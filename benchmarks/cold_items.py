@@ -35,7 +35,8 @@ from intently.language.exact import load_module
 from intently.language.folder import open_folder
 from intently.language.methods import Method
 from intently.language.tune import compare
-from intently.models.content import Content, unit, whitened
+from intently.language.whitening import whitened
+from intently.models.content import Content, unit
 from intently.nn.finetuning import Schedule
 from intently.schema import DoubleArray, FloatArray
 from record import record
@@ -100,7 +101,9 @@ def run(options: argparse.Namespace) -> int:
         for one in receipts:
             keep({"way": "receipt", "encoder": one.method} | receipt.plain(one), options)
         best = max(receipts, key=lambda one: one.validation).method
-        module = load_module(open_folder(out / best))
+        folder = open_folder(out / best)
+        module = load_module(folder)
+        task.sentences.follow(folder)
         tuned = ways(task, shop, task.by_item(task.sentences.matrix(module.model)))
         for name, hits in tuned.items():
             row = {"way": name, "encoder": best} | figures(hits)

@@ -7,7 +7,8 @@ import pytest
 
 from intently.data import Dataset, Histories
 from intently.errors import InputError
-from intently.models.content import FILLER, Content, unit, whitened
+from intently.language.whitening import whitened
+from intently.models.content import FILLER, Content, unit
 from tiny_shops import chain, checkerboard
 
 

@@ -31,11 +31,13 @@ from torch import Tensor, nn
 
 from intently.errors import InputError
 from intently.language import methods
-from intently.language.exact import load_module
+from intently.language.dense import Dense, write
+from intently.language.exact import LastLayer, load_module
 from intently.language.folder import open_folder
 from intently.language.questions import Questions, Split
 from intently.language.ranking import best_decay, ranks, user_vectors
 from intently.language.sentences import Sentences
+from intently.language.whitening import whitening
 from intently.schema import DoubleArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class Contrasting:
     temperature: of both softmaxes. items: texts encoded afresh in a batch. questions: at most so many of
     each direction in a batch. negatives: items, and users, drawn at random. hard: nearest texts of each
     fresh item among the negatives. mask_share: of tokens hidden in training. decay: of the past, a moment.
+    whiten: learn under the whitening of the untuned vectors, which the saved folder keeps as a Dense layer.
     """
 
     temperature: float = 0.05
@@ -61,6 +64,7 @@ class Contrasting:
     hard: int = 2
     mask_share: float = 0.0
     decay: float = 0.7
+    whiten: bool = True
 
     def __post_init__(self) -> None:
         if not self.temperature > 0.0:
@@ -120,6 +124,7 @@ class Contrast:
         """The encoder of `folder`; its vectors of all texts begin the bank."""
         opened = open_folder(folder)
         model = load_module(opened).model
+        self.sentences.follow(opened)
         if self._untuned[0] != opened.fingerprint:
             self._untuned = (opened.fingerprint, self.sentences.matrix(model))
         self.bank = self._untuned[1].copy()
@@ -130,7 +135,12 @@ class Contrast:
         return model
 
     def batches(self, epoch: int) -> Sequence[Batch]:
-        """Every text once as a fresh one, with the questions that it takes part in."""
+        """Every text once as a fresh one, with the questions that it takes part in.
+
+        The first call begins the training: from then on vectors are whitened, if the settings say so.
+        """
+        if self.settings.whiten and self.sentences.last.dense is None:
+            self._whiten()
         rng = np.random.default_rng([self.seed, epoch, 7])
         order = rng.permutation(self._taught).astype(np.int32)
         step = min(self.settings.items, len(order))
@@ -166,6 +176,8 @@ class Contrast:
         """A transformers folder with its tokenizer and its pooling."""
         methods.save(model, folder)
         self.sentences.reader.copy(folder)
+        if self.sentences.last.dense is not None:
+            write(folder, self.sentences.last.dense)
 
     # -- more than an objective must ----------------------------------------------------------
 
@@ -187,6 +199,14 @@ class Contrast:
         """(n_items, size) from vectors of texts; zeros for an item without a text."""
         found: FloatArray = vectors[self.sentences.text_of] * self.sentences.filled[:, None]
         return found
+
+    def _whiten(self) -> None:
+        """A fixed Dense layer, learned from the vectors that the bank holds."""
+        shift, bend = whitening(self.bank)
+        layer = Dense(np.ascontiguousarray(bend.T), -shift @ bend, on_unit=True)
+        self.sentences.last = LastLayer(layer)
+        with torch.inference_mode():
+            self.bank = self.sentences.last(torch.from_numpy(self.bank)).numpy().copy()
 
     # -- batches ------------------------------------------------------------------------------
 

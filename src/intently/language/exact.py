@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from intently.errors import ArtifactError, InputError, MissingExtraError
 from intently.language import adapter
+from intently.language.dense import Dense
 from intently.language.folder import ModelFolder
 from intently.language.quiet import quiet as quiet
 from intently.schema import FloatArray, LongArray
@@ -24,15 +25,17 @@ Forward = Callable[[LongArray, LongArray], FloatArray]
 class SentenceModule(nn.Module):
     """Token ids and mask, (batch, length) -> unit vectors, (batch, size)."""
 
-    def __init__(self, model: PreTrainedModel, pooling: str) -> None:
+    def __init__(self, model: PreTrainedModel, pooling: str, dense: Dense | None = None) -> None:
         super().__init__()
         self.model: PreTrainedModel = model
         self.pooling = pooling
+        self.last = LastLayer(dense)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Pool the last layer over the tokens of `mask`, then scale to length 1."""
-        hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state  # (batch, length, size)
-        return nn.functional.normalize(pool(hidden, mask, self.pooling), dim=1)
+        """Pool the last layer over the tokens of `mask`, through the Dense layer, to length 1."""
+        hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state  # (batch, length, width)
+        found: Tensor = self.last(pool(hidden, mask, self.pooling))
+        return found
 
     def input_embeddings(self) -> FloatArray:
         """The table that token ids are looked up in, (tokens, width)."""
@@ -48,6 +51,28 @@ class SentenceModule(nn.Module):
             yield
         finally:
             self.model.set_attn_implementation(before)
+
+
+class LastLayer(nn.Module):
+    """Pooled vectors, (batch, width) -> unit vectors, (batch, size); not trained."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, dense: Dense | None) -> None:
+        super().__init__()
+        self.dense = dense
+        if dense is not None:
+            self.register_buffer("weight", torch.from_numpy(dense.weight).clone(), persistent=False)
+            self.register_buffer("bias", torch.from_numpy(dense.bias).clone(), persistent=False)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """The Dense layer where there is one, then length 1."""
+        if self.dense is not None:
+            pooled = nn.functional.normalize(pooled, dim=1) if self.dense.on_unit else pooled
+            pooled = nn.functional.linear(pooled, self.weight, self.bias)
+            pooled = pooled.tanh() if self.dense.activation == "Tanh" else pooled
+        return nn.functional.normalize(pooled, dim=1)
 
 
 def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
@@ -89,7 +114,7 @@ def load_module(folder: ModelFolder) -> SentenceModule:
     if missing:
         raise ArtifactError(f"{folder.path} lacks {len(missing)} weights, first of them {missing[0]}")
     adapter.restore(model, folder.path)
-    return SentenceModule(model, folder.pooling).eval()
+    return SentenceModule(model, folder.pooling, folder.dense).eval()
 
 
 def exact_forward(module: SentenceModule) -> Forward:

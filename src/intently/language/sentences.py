@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from intently import progress
 from intently.language.encoder import batches
-from intently.language.exact import pool
+from intently.language.exact import LastLayer, pool
+from intently.language.folder import ModelFolder
 from intently.language.reading import Reader, Tokens
 from intently.schema import FloatArray, IntArray
 
@@ -28,7 +29,7 @@ class Sentences:
 
     def __init__(self, texts: Sequence[str], folder: Path | None = None, *, max_tokens: int = 32) -> None:
         self.reader = Reader(folder, max_tokens=max_tokens)
-        self.pooling = self.reader.folder.pooling
+        self.follow(self.reader.folder)
         distinct = {text: row for row, text in enumerate(dict.fromkeys(text.strip() for text in texts))}
         self.text_of = np.array([distinct[text.strip()] for text in texts], np.int32)
         """Row of each item's text, (n_items,)."""
@@ -36,6 +37,10 @@ class Sentences:
         filled = np.array([bool(text) for text in distinct])
         self.filled = filled[self.text_of]
         """Items with anything to read, (n_items,)."""
+
+    def follow(self, folder: ModelFolder) -> None:
+        """Pool, and go through the Dense layer, as this folder says."""
+        self.pooling, self.last = folder.pooling, LastLayer(folder.dense)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -82,4 +87,5 @@ class Sentences:
         seen = torch.from_numpy(mask)
         output: Any = model(input_ids=torch.from_numpy(ids), attention_mask=seen)
         hidden_states: Tensor = output.last_hidden_state  # (batch, length, size)
-        return nn.functional.normalize(pool(hidden_states, seen, self.pooling), dim=1)
+        found: Tensor = self.last(pool(hidden_states, seen, self.pooling))
+        return found

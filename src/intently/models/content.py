@@ -19,6 +19,7 @@ import numpy as np
 
 from intently.data import Dataset, Histories
 from intently.errors import InputError
+from intently.language.whitening import whitened
 from intently.models.base import Recommender, State
 from intently.models.moments import next_pairs
 from intently.models.popular import share_of_best
@@ -102,29 +103,6 @@ class Content(Recommender):
         self.popularity = state["popularity"]
         self.vectors = state["vectors"].astype(np.float32)
         self.bend = state["bend"]
-
-
-def whitened(vectors: FloatArray) -> FloatArray:
-    """Centred and decorrelated over the rows that are not zero; zero rows stay zero. (n, d) float32.
-
-    The covariance is shrunk by d / (d + n) towards its mean eigenvalue: a large catalogue is
-    whitened fully, one much smaller than d only centred.
-    """
-    known = np.abs(vectors).sum(axis=1) > 0
-    n, d = int(known.sum()), vectors.shape[1]
-    if n < 2:
-        return np.array(vectors, np.float32)
-    rows = vectors[known].astype(np.float64)
-    centred = rows - rows.mean(axis=0)
-    values, axes = np.linalg.eigh(centred.T @ centred / n)
-    mean = float(values.mean())
-    if mean < 1e-12:  # one text for all
-        return np.array(vectors, np.float32)
-    shrink = d / (d + n)
-    scale = 1.0 / np.sqrt((1.0 - shrink) * np.maximum(values, 0.0) + shrink * mean)
-    out = np.zeros(vectors.shape, np.float32)
-    out[known] = (centred @ (axes * scale) @ axes.T).astype(np.float32)  # in the old directions
-    return out
 
 
 def unit(rows: FloatArray) -> FloatArray:
