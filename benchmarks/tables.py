@@ -32,8 +32,28 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "import_events": ("format", "rows"),
     "serve_http": ("case", "what", "connections"),
     "plan": ("shop",),
+    "pretrain": ("run", "method"),
+    "classify": ("data", "label", "method"),
+    "cold_items": ("way", "encoder"),
+    "click_classifier": ("model",),
 }
 """What tells one subject from another; of each the newest line counts."""
+
+CHOSEN: dict[str, tuple[str, ...]] = {
+    "encode": (
+        "catalogue", "encoder", "way", "texts_per_cpu_s", "times_exact", "cosine_mean", "same_neighbours",
+    ),
+    "pretrain": ("run", "unigram", "before", "after", "steps", "parameters", "tokens_per_cpu_s", "cpu_s"),
+    "classify": ("data", "label", "method", "share", "train", "test", "accuracy", "macro_f1", "cpu_minutes"),
+    "cold_items": (
+        "way", "encoder", "recall@10 cold", "recall@10 warm", "cold, gain", "warm, gain", "share",
+        "cpu_minutes", "peak_mb", "disk_mb",
+    ),
+    "click_classifier": (
+        "model", "auc", "precision", "recall", "f1", "accuracy", "log_loss", "ece", "fit_cpu_s",
+    ),
+}  # fmt: skip
+"""Where a question keeps more than its table shows: the columns, in order."""
 
 HIDDEN = {
     "commit", "machine", "python", "date", "command", "pairs", "cut_back_days",
@@ -74,7 +94,7 @@ def table(question: str) -> str:
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
     rows = newest(lines, SUBJECTS.get(question, ("model",)))
     parts = SPLITS.get(question, lambda given: [given])(rows)
-    tables = [markdown(part) for part in parts if part]
+    tables = [markdown(part, CHOSEN.get(question)) for part in parts if part]
     return "\n".join(tables) + f"\n<sub>{origin(rows)}</sub>\n"
 
 
@@ -107,7 +127,35 @@ def by_pairs(rows: list[Row]) -> list[list[Row]]:
     return [ranked, [{k: v for k, v in row.items() if k != "model"} for row in held]]
 
 
-SPLITS: dict[str, Callable[[list[Row]], list[list[Row]]]] = {"complete_journey": by_pairs}
+def by_run(rows: list[Row]) -> list[list[Row]]:
+    """Perplexities as columns; the runs that were killed have a figure of their own, and no place here."""
+    return [[row | row["perplexity"] for row in rows if "after" in row.get("perplexity", {})]]
+
+
+def by_way(rows: list[Row]) -> list[list[Row]]:
+    """How texts find the next item, then what each method cost and brought; recall@10 all through."""
+    found, receipts = [], []
+    for row in rows:
+        plain = row | {key: bounds(value) for key, value in row.items() if key.startswith("recall@10")}
+        if row["way"] != "receipt":
+            found.append(plain)
+            continue
+        gains = {f"{name}, gain": bounds(group["gain"]) for name, group in row["groups"].items()}
+        costs = {"share": row["trained"] / row["parameters"], "cpu_minutes": row["cpu_s"] / 60.0}
+        receipts.append(row | gains | costs)
+    return [found, receipts]
+
+
+def bounds(interval: Row) -> list[float]:
+    """[value, low, high] of a recorded interval."""
+    return [interval["value"], interval["low"], interval["high"]]
+
+
+SPLITS: dict[str, Callable[[list[Row]], list[list[Row]]]] = {
+    "complete_journey": by_pairs,
+    "pretrain": by_run,
+    "cold_items": by_way,
+}
 
 
 def percent(interval: list[float]) -> str:
@@ -116,9 +164,11 @@ def percent(interval: list[float]) -> str:
     return f"{value:+.1f} % [{low:+.1f}, {high:+.1f}]"
 
 
-def markdown(rows: list[Row]) -> str:
-    """A pipe table with every column that some row has, hidden ones left out."""
-    columns = list(dict.fromkeys(key for row in rows for key in row if key not in HIDDEN))
+def markdown(rows: list[Row], chosen: tuple[str, ...] | None = None) -> str:
+    """A pipe table with every column that some row has: the chosen ones, or all that are not hidden."""
+    there = dict.fromkeys(key for row in rows for key in row)
+    columns = [key for key in there if key not in HIDDEN] if chosen is None else list(chosen)
+    columns = [key for key in columns if key in there]
     columns = [key for key in columns if not all(isinstance(row.get(key), dict) for row in rows)]
     lines = ["| " + " | ".join(columns) + " |", "| " + " | ".join("---" for _ in columns) + " |"]
     lines += ["| " + " | ".join(cell(row.get(key)) for key in columns) + " |" for row in rows]
