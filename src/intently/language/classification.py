@@ -140,6 +140,9 @@ class Classification:
         found = classified(labels, chances, threshold)
         return found | ({"threshold": threshold} if len(self.parts.names) == 2 else {})
 
+    def finish(self, model: nn.Module) -> None:
+        """Nothing: threshold and temperature are found where the folder is written."""
+
     def measure(self, model: nn.Module) -> dict[str, DoubleArray]:
         """One value a test example by group: right or wrong; for click each positive's place (AUC)."""
         test = self.parts.test

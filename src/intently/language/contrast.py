@@ -54,7 +54,8 @@ class Contrasting:
     temperature: of both softmaxes. items: texts encoded afresh in a batch. questions: at most so many of
     each direction in a batch. negatives: items, and users, drawn at random. hard: nearest texts of each
     fresh item among the negatives. mask_share: of tokens hidden in training. decay: of the past, a moment.
-    whiten: learn under the whitening of the untuned vectors, which the saved folder keeps as a Dense layer.
+    whiten: learn under the whitening of the untuned vectors; the saved folder keeps it, or that of the tuned
+    vectors where the validation prefers it, as a Dense layer.
     """
 
     temperature: float = 0.05
@@ -117,6 +118,7 @@ class Contrast:
         self.counts = np.bincount(self.train.target, minlength=len(sentences.text_of))
         self.bank: FloatArray = np.zeros((0, 0), np.float32)  # (texts, size)
         self._untuned = ("", self.bank)  # of the folder with this fingerprint: read once for all methods
+        self._tuned: FloatArray | None = None  # what `finish` read, for `measure`
 
     # -- the objective ------------------------------------------------------------------------
 
@@ -127,7 +129,7 @@ class Contrast:
         self.sentences.follow(opened)
         if self._untuned[0] != opened.fingerprint:
             self._untuned = (opened.fingerprint, self.sentences.matrix(model))
-        self.bank = self._untuned[1].copy()
+        self.bank, self._tuned = self._untuned[1].copy(), None
         if self.dropout >= 0.0:
             for module in model.modules():
                 if isinstance(module, nn.Dropout):
@@ -140,7 +142,8 @@ class Contrast:
         The first call begins the training: from then on vectors are whitened, if the settings say so.
         """
         if self.settings.whiten and self.sentences.last.dense is None:
-            self._whiten()
+            self.sentences.last = _whitening_layer(self.bank)
+            self.bank = _through(self.sentences.last, self.bank)
         rng = np.random.default_rng([self.seed, epoch, 7])
         order = rng.permutation(self._taught).astype(np.int32)
         step = min(self.settings.items, len(order))
@@ -168,9 +171,22 @@ class Contrast:
         gain = np.where(place < K, 1.0 / np.log2(place + 2.0), 0.0)
         return {"recall@10": float((place < K).mean()), "ndcg@10": float(gain.mean())}
 
+    def finish(self, model: nn.Module) -> None:
+        """Whiten anew over the tuned vectors, if that finds more of the validation's answers."""
+        kept = self.sentences.last
+        if not self.settings.whiten or kept.dense is None:
+            return
+        self.sentences.last = LastLayer(None)
+        plain = self.sentences.matrix(model)
+        layers = [kept, _whitening_layer(plain)]
+        found = [_through(layer, plain) for layer in layers]
+        best = int(np.argmax([self._validated(vectors) for vectors in found]))
+        self.sentences.last, self._tuned = layers[best], found[best]
+
     def measure(self, model: nn.Module) -> dict[str, DoubleArray]:
         """Recall@10 of every test question among all items: all, warm, cold."""
-        return self.hits(self.by_item(self.sentences.matrix(model)))
+        vectors = self.sentences.matrix(model) if self._tuned is None else self._tuned
+        return self.hits(self.by_item(vectors))
 
     def save(self, model: PreTrainedModel, folder: Path) -> None:
         """A transformers folder with its tokenizer and its pooling."""
@@ -187,7 +203,7 @@ class Contrast:
         The past's decay is chosen on the validation questions, for each model its own. Answers of the
         validation count in neither warm nor cold: they taught nothing, but chose when to stop.
         """
-        decay = best_decay(by_item, self.parts.validation, K, bend)
+        decay, _ = best_decay(by_item, self.parts.validation, K, bend)
         questions = self.parts.test
         users = user_vectors(questions, by_item, decay)
         hit = (ranks(users if bend is None else users @ bend, by_item, questions) < K).astype(np.float64)
@@ -200,13 +216,10 @@ class Contrast:
         found: FloatArray = vectors[self.sentences.text_of] * self.sentences.filled[:, None]
         return found
 
-    def _whiten(self) -> None:
-        """A fixed Dense layer, learned from the vectors that the bank holds."""
-        shift, bend = whitening(self.bank)
-        layer = Dense(np.ascontiguousarray(bend.T), -shift @ bend, on_unit=True)
-        self.sentences.last = LastLayer(layer)
-        with torch.inference_mode():
-            self.bank = self.sentences.last(torch.from_numpy(self.bank)).numpy().copy()
+    def _validated(self, vectors: FloatArray) -> float:
+        """Recall@10 of the validation questions among all items, the decay at its best."""
+        by_item = self.by_item(vectors)
+        return best_decay(by_item, self.parts.validation, K)[1]
 
     # -- batches ------------------------------------------------------------------------------
 
@@ -312,6 +325,17 @@ class Contrast:
         near[text_of[fresh][:, None] == text_of[popular][None, :]] = -2.0
         best = np.argpartition(-near, min(count, near.shape[1] - 1), axis=1)[:, :count]
         return np.unique(popular[best]).astype(np.int32)
+
+
+def _whitening_layer(vectors: FloatArray) -> LastLayer:
+    shift, bend = whitening(vectors)
+    return LastLayer(Dense(np.ascontiguousarray(bend.T), -shift @ bend, on_unit=True))
+
+
+def _through(layer: LastLayer, vectors: FloatArray) -> FloatArray:
+    with torch.inference_mode():
+        found: FloatArray = layer(torch.from_numpy(vectors)).numpy().copy()
+    return found
 
 
 def _told(questions: Questions, sentences: Sentences) -> Questions:

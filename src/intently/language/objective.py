@@ -49,6 +49,10 @@ class Objective(Protocol[Batch]):
         """Figures on the validation part; never on the test part."""
         ...
 
+    def finish(self, model: nn.Module) -> None:
+        """Once, after the last step: settle what is fitted to the tuned weights in closed form."""
+        ...
+
     def measure(self, model: nn.Module) -> dict[str, DoubleArray]:
         """The metric on the test part, one value a case, by group ("all", or "warm" and "cold").
 

@@ -77,6 +77,7 @@ def tune(
         tracker=tracker,
     )
     plain = methods.merged(tuned)
+    objective.finish(plain)
     after = objective.measure(plain)
     draft = _draft(out)
     objective.save(plain, draft)
