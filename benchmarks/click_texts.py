@@ -55,7 +55,7 @@ class TextPairs(TwoStage):
         parts = Parts(learned, checked, checked, ("no", "yes"))
         objective = Classification("click", parts, None, metric="auc", max_tokens=MAX_TOKENS, seed=self.seed)
         base = objective.load(bundled_folder())
-        schedule = Schedule(epochs=2, learning_rate=5e-4, seed=self.seed)
+        schedule = Schedule(epochs=2, learning_rate=1.5e-4, seed=self.seed)
         model = attach(base, Method("lora"), fresh=objective.fresh)
         course = finetune(
             model,

@@ -62,10 +62,16 @@ def test_the_global_generator_is_put_back() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-@pytest.mark.parametrize(("tolerance", "kept"), [(0.0, 1), (0.25, 2), (0.45, 3), (1.0, 4)])
-def test_stops_when_nothing_gets_better_and_keeps_the_latest_good_epoch(tolerance: float, kept: int) -> None:
+@pytest.mark.parametrize(
+    ("tolerance", "kept", "shift"),
+    [(0.0, 1, 0), (0.25, 2, 0), (0.45, 3, 0), (1.0, 4, 0), (0.0, 1, -1), (0.25, 2, -1)],
+)
+def test_stops_when_nothing_gets_better_and_keeps_the_latest_good_epoch(
+    tolerance: float, kept: int, shift: int
+) -> None:
     model = line()
-    figures = iter([0.1, 0.5, 0.4, 0.3, 0.2, 0.1])
+    worth = [0.1 + shift, 0.5 + shift, 0.4 + shift, 0.3 + shift, 0.2 + shift]  # below zero, too
+    figures = iter(worth)
     asked: list[Tensor] = []
 
     def validate() -> float:
@@ -74,7 +80,7 @@ def test_stops_when_nothing_gets_better_and_keeps_the_latest_good_epoch(toleranc
 
     plan = Plan(epochs=40, learning_rate=0.05, patience=3, tolerance=tolerance)
     epochs = train(model, data, error_of(model), validate, plan)
-    assert [epoch.validation for epoch in epochs] == [0.1, 0.5, 0.4, 0.3, 0.2]
+    assert [epoch.validation for epoch in epochs] == worth
     assert torch.equal(model.weight, asked[kept])
 
 

@@ -160,9 +160,7 @@ def _objective(data: _Data, settings: Settings, guard: Guard) -> tuple[Objective
     titles = catalogue_text(shop)
     if not any(titles):
         raise InputError("no item of this shop has a text", hint="import items with a title")
-    folder = data.model or (
-        Path(settings.encoder) if settings.encoder else choice.encoder_for(titles, settings.home / "models")
-    )
+    folder = data.model or (Path(settings.encoder) if settings.encoder else choice.encoder_for(titles))
     if data.objective == "click":
         from intently.language.click import ClickSettings
 

@@ -93,7 +93,7 @@ class _Run(Generic[Batch]):
                 done.append(Epoch(loss, figure))
                 if validate is None or figure > best:
                     best, best_at = figure, number
-                if validate is None or figure >= best * (1.0 - self.plan.tolerance):
+                if validate is None or figure >= best - self.plan.tolerance * abs(best):
                     kept = [p.clone() for p in self.averaged]
                 self._swap(own)
                 advance(1)
