@@ -61,7 +61,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with sequences.txt[.gz]")
     parser.add_argument("--model", type=Path, help="encoder folder that is tuned; default: the English one")
-    parser.add_argument("--methods", default=METHODS, help=f"comma-separated, default {METHODS}")
+    parser.add_argument("--methods", default=METHODS, help=f"comma-separated, default {METHODS}; '': none")
     parser.add_argument("--minutes", type=float, default=30.0, help="for all methods together")
     parser.add_argument("--temperature", type=float, default=Contrasting.temperature)
     parser.add_argument("--items", type=int, default=Contrasting.items, help="texts a batch")
@@ -89,11 +89,14 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
         )
         chosen = [Method(name) for name in options.methods.split(",") if name]
+        begun = f"untuned, {options.model.name}" if options.model else "untuned"
         base = open_folder(options.model).path
         task.load(base)
         untuned = ways(task, shop, task.by_item(task.bank))
         for name, hits in untuned.items():
-            keep({"way": name, "encoder": "untuned"} | figures(hits), options)
+            keep({"way": name, "encoder": begun} | figures(hits), options)
+        if not chosen:
+            return 0
         receipts = compare(options.model, task, chosen, schedule, out, before=untuned["text-kNN"])
         for line in receipt.markdown(receipts):
             print(line)

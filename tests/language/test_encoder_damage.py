@@ -76,8 +76,8 @@ def test_a_folder_that_needs_more_than_pooling_is_refused(tiny: Path) -> None:
     write_json(tiny / "1_Pooling" / "config.json", {"pooling_mode_weightedmean_tokens": True})
     with pytest.raises(InputError, match=r"pooling 'pooling_mode_weightedmean_tokens'; allowed: mean, cls, "):
         TextEncoder(tiny)
-    write_json(tiny / "modules.json", [{"type": "sentence_transformers.models.Dense"}])
-    with pytest.raises(InputError, match=r"asks for Dense; allowed: Transformer, Pooling, Normalize"):
+    write_json(tiny / "modules.json", [{"type": "sentence_transformers.models.LSTM"}])
+    with pytest.raises(InputError, match=r"asks for LSTM; allowed: Transformer, Pooling, Dense, Normalize"):
         TextEncoder(tiny)
     write_json(tiny / "config.json", {"hidden_size": 32, "is_encoder_decoder": True})
     with pytest.raises(InputError, match="encoder-decoder"):

@@ -17,8 +17,8 @@ from torch import nn
 from intently.errors import InputError, MissingExtraError
 from intently.language import adapter
 from intently.language.folder import open_folder
+from intently.language.pretrained import pretrained
 from intently.language.pretraining_recipe import SIZES
-from intently.language.quiet import quiet
 from intently.language.vocabulary import load_tokenizer
 from intently.language.words import Task
 from intently.schema import DoubleArray
@@ -83,7 +83,7 @@ def open_learner(folder: Path, max_tokens: int) -> Learner:
     Raises InputError for a folder that cannot be used (no mask token, no such head for this architecture),
     ArtifactError for a damaged one.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
+    from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         MODEL_FOR_MASKED_LM_MAPPING_NAMES,
@@ -106,7 +106,7 @@ def open_learner(folder: Path, max_tokens: int) -> Learner:
             f"the tokenizer in {folder} has no mask token, so no word can be hidden",
             hint="add mask_token to its tokenizer_config.json",
         )
-    model, fresh = _load(AutoModelForCausalLM if causal else AutoModelForMaskedLM, folder)
+    model, fresh = _load("AutoModelForCausalLM" if causal else "AutoModelForMaskedLM", folder)
     task = task_of(tokenizer, int(model.get_input_embeddings().num_embeddings), causal=causal)
     return Learner(model, tokenizer, task, min(max_tokens, found.max_tokens), fresh)
 
@@ -136,20 +136,9 @@ def start_at_frequencies(model: PreTrainedModel, fresh: tuple[str, ...], chances
                 nn.init.eye_(weight)
 
 
-def _load(auto: Any, folder: Path) -> tuple[PreTrainedModel, tuple[str, ...]]:
+def _load(auto: str, folder: Path) -> tuple[PreTrainedModel, tuple[str, ...]]:
     """(model, names of weights that the folder does not have)."""
-    try:
-        with quiet():
-            model, facts = auto.from_pretrained(
-                str(folder),
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
-    except Exception as error:  # a foreign library on a foreign folder: anything can come
-        raise InputError(f"transformers cannot load {folder}: {str(error)[:300]}") from error
+    model, facts = pretrained(auto, folder)
     missing = set(facts["missing_keys"])
     inner = sorted(name for name in missing if name.startswith(f"{model.base_model_prefix}."))
     if inner:

@@ -18,11 +18,11 @@ from scipy.special import softmax
 from torch import Tensor, nn
 
 from intently import progress
-from intently.errors import ArtifactError, InputError, MissingExtraError
+from intently.errors import ArtifactError, InputError
 from intently.language import adapter
 from intently.language.encoder import batches
 from intently.language.figures import decided
-from intently.language.quiet import quiet
+from intently.language.pretrained import pretrained
 from intently.language.reading import Reader, Tokens
 from intently.schema import DoubleArray, IntArray
 
@@ -56,10 +56,6 @@ def load_classifier(folder: Path, names: tuple[str, ...] = ()) -> tuple[PreTrain
     names: classes; () takes those of the folder, which must then have a head. A head for other classes
     is put away. Raises InputError for a folder that transformers cannot read as a classifier.
     """
-    try:
-        from transformers import AutoModelForSequenceClassification
-    except ImportError as error:
-        raise MissingExtraError("transformers", "train") from error
     given: dict[str, Any] = {}
     if names:
         given = {
@@ -68,19 +64,7 @@ def load_classifier(folder: Path, names: tuple[str, ...] = ()) -> tuple[PreTrain
             "label2id": {name: row for row, name in enumerate(names)},
             "ignore_mismatched_sizes": True,
         }
-    try:
-        with quiet():
-            model, facts = AutoModelForSequenceClassification.from_pretrained(
-                str(folder),
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                dtype=torch.float32,
-                output_loading_info=True,
-                **given,
-            )
-    except Exception as error:  # a foreign library on a foreign folder: anything can come
-        raise InputError(f"transformers cannot load {folder} as a classifier: {str(error)[:300]}") from error
+    model, facts = pretrained("AutoModelForSequenceClassification", Path(folder), given)
     absent = {str(key) for key in facts["missing_keys"]} | {str(key[0]) for key in facts["mismatched_keys"]}
     strange = sorted(key for key in absent if not key.startswith(HEADS) and ".pooler." not in key)
     if strange:

@@ -50,7 +50,7 @@ def read(folder: Path, modules: list[dict[str, Any]]) -> Dense | None:
             f"{folder / 'modules.json'} asks for {kinds.count('Dense')} Dense layers; one is read"
         )
     at = kinds.index("Dense")
-    place = folder / str(modules[at]["path"])
+    place = folder / str(modules[at].get("path", ""))
     try:
         config = json.loads((place / "config.json").read_text(encoding="utf-8"))
         arrays = load_file(place / "model.safetensors")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from intently.errors import ArtifactError, InputError, MissingExtraError
+from intently.errors import ArtifactError
 from intently.language import adapter
 from intently.language.dense import Dense
 from intently.language.folder import ModelFolder
-from intently.language.quiet import quiet as quiet
+from intently.language.pretrained import pretrained
 from intently.schema import FloatArray, LongArray
 
 if TYPE_CHECKING:
@@ -94,22 +94,7 @@ def load_module(folder: ModelFolder) -> SentenceModule:
     Raises InputError when transformers does not know the architecture, ArtifactError when weights are
     missing from the files.
     """
-    try:
-        from transformers import AutoModel
-    except ImportError as error:
-        raise MissingExtraError("transformers", "train") from error
-    try:
-        with quiet():
-            model, facts = AutoModel.from_pretrained(
-                str(folder.path),
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
-    except Exception as error:  # a foreign library on a foreign folder: anything can come
-        raise InputError(f"transformers cannot load {folder.path}: {str(error)[:300]}") from error
+    model, facts = pretrained("AutoModel", folder.path)
     missing = sorted(key for key in facts["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise ArtifactError(f"{folder.path} lacks {len(missing)} weights, first of them {missing[0]}")
