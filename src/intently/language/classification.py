@@ -94,6 +94,7 @@ class Classification:
         seed: int = 0,
     ) -> None:
         self.name, self.parts, self.metric = name, parts, metric
+        self.judged = "auc" if metric == "auc" else "accuracy"
         self.guard = guard or Guard()
         self.batch_size, self.probe, self.seed = batch_size, probe, seed
         self.reader = Reader(folder, max_tokens=max_tokens)
@@ -148,7 +149,7 @@ class Classification:
         test = self.parts.test
         chances, answering = self.tested(model)
         groups = np.array(test.groups or ["all"] * len(test))
-        if self.metric == "auc":
+        if self.judged == "auc":
             values, groups = places(test.labels, chances[:, 1]), groups[test.labels == 1]
         else:
             values = (decided(chances, answering.threshold) == test.labels).astype(np.float64)

@@ -35,7 +35,7 @@ from intently.language.dense import Dense, write
 from intently.language.exact import LastLayer, load_module
 from intently.language.folder import open_folder
 from intently.language.questions import Questions, Split
-from intently.language.ranking import best_decay, ranks, user_vectors
+from intently.language.ranking import best_decay, ndcg, ranks, user_vectors
 from intently.language.sentences import Sentences
 from intently.language.whitening import whitening
 from intently.schema import DoubleArray, FloatArray, IntArray
@@ -96,7 +96,8 @@ class Batch:
 class Contrast:
     """An objective (objective.py) over the items of one shop; see next_text.py and together.py."""
 
-    metric = "recall@10"
+    metric = "ndcg@10"  # finer than the recall that is judged: a thousand questions decide
+    judged = "recall@10"
     fresh: tuple[str, ...] = ()
 
     def __init__(
@@ -168,8 +169,7 @@ class Contrast:
         vectors[texts] = self.sentences.matrix(model, texts)
         by_item = self.by_item(vectors)
         place = ranks(user_vectors(questions, by_item, self.settings.decay), by_item, questions, pool)
-        gain = np.where(place < K, 1.0 / np.log2(place + 2.0), 0.0)
-        return {"recall@10": float((place < K).mean()), "ndcg@10": float(gain.mean())}
+        return {"recall@10": float((place < K).mean()), "ndcg@10": float(ndcg(place, K).mean())}
 
     def finish(self, model: nn.Module) -> None:
         """Whiten anew over the tuned vectors, if that finds more of the validation's answers."""
@@ -217,9 +217,8 @@ class Contrast:
         return found
 
     def _validated(self, vectors: FloatArray) -> float:
-        """Recall@10 of the validation questions among all items, the decay at its best."""
-        by_item = self.by_item(vectors)
-        return best_decay(by_item, self.parts.validation, K)[1]
+        """NDCG@10 of the validation questions among all items, the decay at its best."""
+        return best_decay(self.by_item(vectors), self.parts.validation, K)[1]
 
     # -- batches ------------------------------------------------------------------------------
 

@@ -25,12 +25,14 @@ Batch = TypeVar("Batch")
 class Objective(Protocol[Batch]):
     """One task for a language model.
 
-    name: as the command line says it. metric: the key of `evaluate` that decides, larger is better.
+    name: as the command line says it. metric: the key of `evaluate` that decides when to stop, larger is
+    better. judged: what `measure` gives.
     fresh: prefixes of the names of weights that start new (a head), which every method trains.
     """
 
     name: str
     metric: str
+    judged: str
     fresh: tuple[str, ...]
 
     def load(self, folder: Path) -> PreTrainedModel:
@@ -54,7 +56,7 @@ class Objective(Protocol[Batch]):
         ...
 
     def measure(self, model: nn.Module) -> dict[str, DoubleArray]:
-        """The metric on the test part, one value a case, by group ("all", or "warm" and "cold").
+        """`judged` on the test part, one value a case, by group ("all", or "warm" and "cold").
 
         `tune` asks it once before and once after, and makes paired intervals of the two.
         """

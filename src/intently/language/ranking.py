@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from intently.language.questions import Questions
-from intently.schema import FloatArray, IntArray, LongArray
+from intently.schema import DoubleArray, FloatArray, IntArray, LongArray
 
 DECAYS = (0.1, 0.3, 0.5, 0.7, 0.9)
 _BLOCK = 512
@@ -49,11 +49,20 @@ def ranks(
 def best_decay(
     by_item: FloatArray, questions: Questions, k: int, bend: FloatArray | None = None
 ) -> tuple[float, float]:
-    """The decay of DECAYS that finds most answers among the first k of all items; which share that is."""
+    """The decay of DECAYS with the best NDCG@k of the answers among all items; that figure."""
     found = []
     for decay in DECAYS:
         users = user_vectors(questions, by_item, decay)
         place = ranks(users if bend is None else users @ bend, by_item, questions)
-        found.append((float((place < k).mean()), decay))
-    share, decay = max(found)
-    return decay, share
+        found.append((float(ndcg(place, k).mean()), decay))
+    figure, decay = max(found)
+    return decay, figure
+
+
+def ndcg(place: LongArray, k: int) -> DoubleArray:
+    """NDCG@k of questions with one answer each, at these places from 0 on, (n,).
+
+    >>> ndcg(np.array([0, 2, 10]), 10).tolist()
+    [1.0, 0.5, 0.0]
+    """
+    return np.where(place < k, 1.0 / np.log2(place + 2.0), 0.0)

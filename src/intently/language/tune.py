@@ -85,7 +85,7 @@ def tune(
         objective=objective.name,
         method=method.name,
         base=base.path.name if not base.bundled else "all-MiniLM-L6-v2 (bundled)",
-        metric=objective.metric,
+        metric=objective.judged,
         trained=trained,
         parameters=parameters,
         steps=course.steps,
