@@ -1,7 +1,7 @@
 """The click classifier of the language room as a two-stage model, so that all are asked about the same pairs.
 
-It sees a behaviour text (the latest events before the moment of asking) and a candidate's text, no counts, no
-intervals, no scores of other models.
+It sees a behaviour text (the events before the moment of asking that bear on the candidate) and a candidate's
+text, no counts, no scores of other models.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class TextPairs(TwoStage):
     def __init__(self, learn: int = 2000, max_rows: int = 400_000, seed: int = 0) -> None:
         super().__init__(None, 28.0, 3, 20, max_rows, False, "", seed)
         self.learn = learn
-        self.behaviour: list[str] = []
+        self.moments: list[tuple[int, float]] = []
 
     def _fit(self, dataset: Dataset) -> None:
         self.writer = BehaviourWriter(dataset, max_events=MAX_EVENTS)
@@ -43,10 +43,11 @@ class TextPairs(TwoStage):
         super()._fit(dataset)
 
     def _profiles(self, histories: Histories) -> FloatArray:
-        """The place of each history's text in `behaviour`."""
-        first = len(self.behaviour)
-        self.behaviour += self.writer.write(histories.users, histories.at_s)
-        return np.arange(first, len(self.behaviour), dtype=np.float32)[:, None]
+        """The place of each history's user and moment in `moments`."""
+        first = len(self.moments)
+        at_s = np.broadcast_to(histories.at_s, len(histories.users))
+        self.moments += zip(histories.users.tolist(), at_s.tolist(), strict=True)
+        return np.arange(first, len(self.moments), dtype=np.float32)[:, None]
 
     def _learn(self, seen: list[Table], held: list[Table]) -> None:
         random = np.random.default_rng(self.seed)
@@ -97,9 +98,9 @@ class TextPairs(TwoStage):
         return pairs.profiles[pairs.rows, 0].astype(np.int32), pairs.items
 
     def _written(self, first: IntArray, second: IntArray, labels: IntArray) -> Examples:
-        return Examples(
-            [self.behaviour[row] for row in first], labels, [self.candidates[item] for item in second]
-        )
+        users, at_s = zip(*(self.moments[row] for row in first), strict=True)
+        texts = self.writer.write(users, np.array(at_s), second)
+        return Examples(texts, labels, [self.candidates[item] for item in second])
 
     def _log_odds(self, pairs: Pairs) -> DoubleArray:
         rows = pairs.profiles[pairs.rows, 0].astype(np.int32)

@@ -51,6 +51,19 @@ def test_who_did_nothing_has_no_text_and_each_user_has_an_own_moment() -> None:
     assert len(writer.write()) == 2
 
 
+def test_what_bears_on_the_candidate_is_written_first_in_order_of_time() -> None:
+    items = ITEMS.with_columns(category=pl.Series(["drinks", "drinks", "garden"]))
+    writer = BehaviourWriter(shop(items), max_events=2)
+    hose, milk, tea = 0, 1, 2
+    assert writer.write([0, 0, 0], 61.0 * DAY_S, [hose, milk, tea]) == [
+        "viewed garden hose 🌱; 8 weeks later bought milk at 1.50; now 1 day later",
+        "bought milk at 1; 1 month later bought milk at 1.50; now 1 day later",
+        "bought green tea at 3.99; 2 days later rated green tea 4 stars; now 8 weeks later",
+    ]
+    early = writer.write([0, -1], 2 * DAY_S + 1.0, [milk, milk])
+    assert early == ["bought green tea at 3.99, milk at 1; now 2 days later", ""]
+
+
 def test_the_latest_events_are_kept_within_the_bound() -> None:
     items = pl.DataFrame({"item_id": ["t", "m", "h"], "title": ["tea " * 2500, "milk", "x" * 10_000]})
     data = shop(items)

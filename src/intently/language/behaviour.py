@@ -15,6 +15,10 @@ A Chinese shop is written in Chinese:
 
 Close in spirit to P5 (Geng et al., 2022), which writes user and item ids into its prompts. We write no ids
 at all, only what anyone could read, so that the text means the same in another shop.
+
+A short text of a long past leaves most of it out. Asked about a candidate, the writer keeps what bears on it:
+events of the candidate itself first, then those of its category, then the latest. This is the hard search of
+SIM (Pi et al., 2020), which looks by category alone; gaps are then those between the events that are written.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ import polars as pl
 from intently.data import Dataset
 from intently.data.dataset import seconds
 from intently.errors import InputError
-from intently.language.catalogue import shorten
+from intently.language.catalogue import category_numbers, shorten
 from intently.language.choice import mostly_han
 from intently.schema import EVENT_CODES, EVENTS, DoubleArray, IntArray
 
@@ -121,6 +125,7 @@ class BehaviourWriter:
         self.max_events, self.max_chars, self.timed = max_events, max_chars, dataset.timed
         self.end_s = dataset.end_s
         self.titles = [title or self.words.nameless for title in titles]
+        self.categories = category_numbers(dataset)
         codes = [EVENT_CODES[name] for name in self.words.events]
         rows = dataset.events.filter(pl.col("event").is_in(codes)).sort("user", maintain_order=True)
         counts = np.bincount(rows["user"].to_numpy(), minlength=dataset.n_users)
@@ -134,56 +139,71 @@ class BehaviourWriter:
         self,
         users: Sequence[int] | IntArray | None = None,
         at: datetime | float | DoubleArray | None = None,
+        candidates: Sequence[int] | IntArray | None = None,
     ) -> list[str]:
         """One text a user (dense ids; all by default) of what was done before `at`, one moment or one each.
 
-        '' for a user who had done nothing by then, and for a stranger (-1).
+        candidates: an item for each user, whose own events and category are written before others; without
+        it the latest events are. '' for a user who had done nothing by then, and for a stranger (-1).
         """
         asked = np.arange(len(self.indptr) - 1) if users is None else np.asarray(users, np.int64)
         moment = at if isinstance(at, np.ndarray) else self.end_s if at is None else seconds(at)
         moments = np.broadcast_to(np.asarray(moment, np.float64), asked.shape)
-        return [self._text(int(user), float(at_s)) for user, at_s in zip(asked, moments, strict=True)]
+        about = np.full(asked.shape, -1) if candidates is None else np.asarray(candidates, np.int64)
+        triples = zip(asked.tolist(), moments.tolist(), about.tolist(), strict=True)
+        return [self._text(user, at_s, candidate) for user, at_s, candidate in triples]
 
-    def _text(self, user: int, at_s: float) -> str:
-        if user < 0:
-            return ""
-        start, end = self.indptr[user], self.indptr[user + 1]
-        end = start + np.searchsorted(self.time_s[start:end], at_s, side="left")
-        start = max(start, end - self.max_events)
-        things = [self._thing(row) for row in range(start, end)]
-        gap = self._gap(at_s - self.time_s[end - 1]) if self.timed and end > start else ""
+    def _text(self, user: int, at_s: float, candidate: int) -> str:
+        rows = self._rows(user, at_s, candidate)
+        things = [self._thing(row) for row in rows]
+        gap = self._gap(at_s - self.time_s[rows[-1]]) if self.timed and rows else ""
         now = self.words.now.format(self.words.later.format(gap) if gap else "").rstrip()
         left = self.max_chars - len(now)
         for back, thing in enumerate(reversed(things)):
             left -= len(thing) + self._overhead
             if left < 0 and back:
-                start, things = end - back, things[len(things) - back :]
+                rows, things = rows[-back:], things[-back:]
                 break
-        parts = self._parts(start, things)
+        parts = self._parts(rows, things)
         return self.words.part.join([*parts, now]) if parts else ""
+
+    def _rows(self, user: int, at_s: float, candidate: int) -> list[int]:
+        """Places of the events that are written, oldest first."""
+        if user < 0:
+            return []
+        start, end = self.indptr[user], self.indptr[user + 1]
+        end = start + np.searchsorted(self.time_s[start:end], at_s, side="left")
+        if candidate < 0:
+            return list(range(max(start, end - self.max_events), end))
+        items, category = self.items[start:end], self.categories[candidate]
+        alike = (self.categories[items] == category) & (category >= 0)
+        nearness = np.where(items == candidate, 2, alike)
+        nearest = np.argsort(nearness, kind="stable")[-self.max_events :]
+        return (start + np.sort(nearest)).tolist()  # type: ignore[no-any-return]
 
     @property
     def _overhead(self) -> int:
         """Most characters that stand before a thing: gap, event, separator."""
         return 24 + max(len(word) for word in self.words.events.values())
 
-    def _parts(self, start: int, things: list[str]) -> list[str]:
+    def _parts(self, rows: list[int], things: list[str]) -> list[str]:
         """Things of one moment and one event side by side, the gap before each part but the first."""
         parts: list[str] = []
-        for offset, thing in enumerate(things):
-            row = start + offset
-            same = offset > 0 and self.events[row] == self.events[row - 1]
-            if same and self.timed and self.time_s[row] == self.time_s[row - 1]:
+        before = -1
+        for row, thing in zip(rows, things, strict=True):
+            same = before >= 0 and self.events[row] == self.events[before]
+            if same and self.timed and self.time_s[row] == self.time_s[before]:
                 parts[-1] += self.words.thing + thing
-                continue
-            lead = self._lead(row) if offset else ""
-            parts.append(lead + self.words.events[EVENTS[self.events[row]]] + thing)
+            else:
+                lead = self._lead(before, row) if before >= 0 else ""
+                parts.append(lead + self.words.events[EVENTS[self.events[row]]] + thing)
+            before = row
         return parts
 
-    def _lead(self, row: int) -> str:
+    def _lead(self, before: int, row: int) -> str:
         if not self.timed:
             return self.words.then
-        gap = self._gap(self.time_s[row] - self.time_s[row - 1])
+        gap = self._gap(self.time_s[row] - self.time_s[before])
         return self.words.later.format(gap) if gap else ""
 
     def _thing(self, row: int) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from intently.data import Dataset
 from intently.language.choice import encoder_for
 from intently.language.choice import mostly_han as mostly_han
 from intently.language.encoder import TextEncoder
+from intently.schema import IntArray
 
 PARTS = {"title": 300, "category": 100, "brand": 60, "description": 200}
 """Column -> characters read from it, in the order they are put together."""
@@ -36,6 +38,17 @@ def catalogue_text(dataset: Dataset) -> list[str]:
             if part and not _said(part.casefold(), text.casefold()):
                 texts[row] = f"{text}, {part}" if text else part
     return texts
+
+
+def category_numbers(dataset: Dataset) -> IntArray:
+    """A number for each item's whole category path, -1 where there is none, (n_items,)."""
+    if "category" not in dataset.item_table.columns:
+        return np.full(dataset.n_items, -1, np.int32)
+    column = dataset.item_table["category"]
+    if isinstance(column.dtype, pl.List | pl.Array):
+        column = column.cast(pl.List(pl.String)).list.join(" > ", ignore_nulls=True)
+    ranks = column.cast(pl.String).rank("dense").cast(pl.Int32) - 1
+    return ranks.fill_null(-1).to_numpy().astype(np.int32)
 
 
 def encode_catalogue(

@@ -1,9 +1,9 @@
 """Objective *click*: will this user, who did this, click or buy that? A pair of texts, two classes.
 
-First text: the user's behaviour as of a moment (behaviour.py). Second: the candidate's title, category and
-brand. Class 1: the event came within the horizon after that moment. Everything of a pair, its negatives and
-their popularity too, is known at its moment; the windows of training, validation and test follow each other
-and never overlap.
+First text: the user's behaviour as of a moment, as far as it bears on the candidate (behaviour.py). Second:
+the candidate's title, category and brand. Class 1: the event came within the horizon after that moment.
+Everything of a pair, its negatives and their popularity too, is known at its moment; the windows of training,
+validation and test follow each other and never overlap.
 
 Negatives are what the user did not choose in the window, in turn from three sources:
 
@@ -28,7 +28,7 @@ import polars as pl
 from intently.data import Dataset
 from intently.errors import InputError
 from intently.language.behaviour import BehaviourWriter
-from intently.language.catalogue import catalogue_text, shorten
+from intently.language.catalogue import catalogue_text, category_numbers, shorten
 from intently.language.classification import Classification, Guard
 from intently.language.examples import Examples, Parts
 from intently.schema import EVENT_CODES, DoubleArray, IntArray
@@ -129,7 +129,7 @@ def shop_parts(shop: Dataset, settings: ClickSettings) -> Parts:
         cut_s = shop.end_s - back * horizon_s
         found = pairs(shop, cut_s, settings, most=most, seed=settings.seed + back)
         return Examples(
-            writer.write(found.users, cut_s),
+            writer.write(found.users, cut_s, found.items),
             found.labels,
             [candidates[item] for item in found.items],
             ["cold" if cold else "warm" for cold in found.cold],
@@ -163,7 +163,7 @@ def pairs(shop: Dataset, cut_s: float, settings: ClickSettings, *, most: int, se
         taken.setdefault(user, set()).add(item)
     rows = rng.permutation(chosen.height)[: max(1, most // (1 + settings.negatives))]
     counts = np.bincount(past.events["item"].to_numpy(), minlength=shop.n_items).astype(np.int32)
-    draw = _Draw(counts, _categories(shop), rng)
+    draw = _Draw(counts, category_numbers(shop), rng)
     users, items, labels = [], [], []
     for user, item in chosen[rows.tolist()].iter_rows():
         own = np.unique(histories.items[histories.indptr[user] : histories.indptr[user + 1]])
@@ -211,17 +211,6 @@ class _Draw:
     def _place(self, cumulated: DoubleArray) -> int:
         at = np.searchsorted(cumulated, self.rng.random() * cumulated[-1], side="right")
         return int(min(at, len(cumulated) - 1))
-
-
-def _categories(shop: Dataset) -> IntArray:
-    """A number for each item's category, -1 where there is none, (n_items,)."""
-    if "category" not in shop.item_table.columns:
-        return np.full(shop.n_items, -1, np.int32)
-    column = shop.item_table["category"]
-    if isinstance(column.dtype, pl.List | pl.Array):
-        column = column.cast(pl.List(pl.String)).list.join(" > ", ignore_nulls=True)
-    ranks = column.cast(pl.String).rank("dense").cast(pl.Int32) - 1
-    return ranks.fill_null(-1).to_numpy().astype(np.int32)
 
 
 def _joined(parts: list[Examples]) -> Examples:
