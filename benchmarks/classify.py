@@ -5,7 +5,7 @@
 One line a run: accuracy and macro-F1 on 20 % of the texts (stratified, seed stated, no text of the training
 part among them), the same for the untuned encoder with a head fitted on it, CPU minutes, share of the
 weights that were trained. A tenth of the other 80 % chooses the epoch; the test part is looked at once, at
-the end, and not at all with --tuning.
+the end, and not at all with --tuning. `--method linear` is the peer: no language model (linear_texts.py).
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from intently.language.label import from_texts, read_table
 from intently.language.methods import METHODS, Method, after_step, attach, merged, trainable
 from intently.nn.finetuning import Schedule, finetune
 from intently.schema import DoubleArray
+from linear_texts import linear
+from record import record
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-from record import record
 
 
 def main() -> None:
@@ -46,6 +47,12 @@ def main() -> None:
     )
     if a.sample:
         task = smaller(task, a, guard)
+    row: dict[str, object] = {"data": a.data.name, "label": a.label, "method": a.method, "seed": a.seed}
+    if a.method == "linear":
+        row |= linear(task.parts)
+        print(row)
+        record("classify", row)
+        return
     schedule = Schedule(
         epochs=a.epochs,
         learning_rate=a.rate,
@@ -56,7 +63,6 @@ def main() -> None:
         seed=a.seed,
     )
     plain = task.load(folder)
-    row: dict[str, object] = {"data": a.data.name, "label": a.label, "method": a.method, "seed": a.seed}
     row |= {"train": len(task.parts.train), "test": len(task.parts.test), "classes": len(task.parts.names)}
     row["validation_untuned"] = shown(task.evaluate(plain))
     if not (a.tuning or a.skip_untuned):
@@ -132,7 +138,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="CSV, JSONL or Parquet, also .gz")
     parser.add_argument("--text", required=True)
     parser.add_argument("--label", required=True)
-    parser.add_argument("--method", choices=METHODS, default="full")
+    parser.add_argument("--method", choices=(*METHODS, "linear"), default="full")
     parser.add_argument("--model", type=Path, default=None, help="a transformers folder; default: English")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--rate", type=float, default=5e-5, help="learning rate")

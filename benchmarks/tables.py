@@ -33,7 +33,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "serve_http": ("case", "what", "connections"),
     "plan": ("shop",),
     "pretrain": ("run", "method"),
-    "classify": ("data", "label", "method"),
+    "classify": ("data", "label", "method", "seed", "rate"),
     "cold_items": ("way", "encoder"),
     "click_classifier": ("model",),
 }
@@ -44,7 +44,9 @@ CHOSEN: dict[str, tuple[str, ...]] = {
         "catalogue", "encoder", "way", "texts_per_cpu_s", "times_exact", "cosine_mean", "same_neighbours",
     ),
     "pretrain": ("run", "unigram", "before", "after", "steps", "parameters", "tokens_per_cpu_s", "cpu_s"),
-    "classify": ("data", "label", "method", "share", "train", "test", "accuracy", "macro_f1", "cpu_minutes"),
+    "classify": (
+        "data", "label", "method", "seed", "share", "train", "test", "accuracy", "macro_f1", "cpu_minutes",
+    ),
     "cold_items": (
         "way", "encoder", "recall@10 cold", "recall@10 warm", "cold, gain", "warm, gain", "share",
         "cpu_minutes", "peak_mb", "disk_mb",
