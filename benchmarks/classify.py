@@ -49,9 +49,10 @@ def main() -> None:
         task = smaller(task, a, guard)
     row: dict[str, object] = {"data": a.data.name, "label": a.label, "method": a.method, "seed": a.seed}
     if a.method == "linear":
-        row |= linear(task.parts)
+        row |= linear(task.parts, task.parts.validation if a.tuning else task.parts.test)
         print(row)
-        record("classify", row)
+        if not a.tuning:
+            record("classify", row)
         return
     schedule = Schedule(
         epochs=a.epochs,

@@ -13,23 +13,23 @@ from sklearn.metrics import accuracy_score, f1_score
 from sklearn.svm import LinearSVC
 
 from intently.language.choice import mostly_han
-from intently.language.examples import Parts
+from intently.language.examples import Examples, Parts
 
 
-def linear(parts: Parts) -> dict[str, float | int | str]:
-    """Learned from the training part, judged on the test part; figures and CPU minutes."""
+def linear(parts: Parts, judged: Examples) -> dict[str, float | int]:
+    """Learned from the training part of `parts`; figures on `judged`, and CPU minutes."""
     began = time.process_time()
     chinese = mostly_han(parts.train.texts) > 0.5
     counts = TfidfVectorizer(
         analyzer="char" if chinese else "word", ngram_range=(1, 3) if chinese else (1, 2), sublinear_tf=True
     )
     seen = counts.fit_transform(parts.train.texts)
-    guesses = LinearSVC().fit(seen, parts.train.labels).predict(counts.transform(parts.test.texts))
+    guesses = LinearSVC().fit(seen, parts.train.labels).predict(counts.transform(judged.texts))
     return {
         "train": len(parts.train),
-        "test": len(parts.test),
+        "test": len(judged),
         "classes": len(parts.names),
-        "accuracy": round(float(accuracy_score(parts.test.labels, guesses)), 4),
-        "macro_f1": round(float(f1_score(parts.test.labels, guesses, average="macro")), 4),
+        "accuracy": round(float(accuracy_score(judged.labels, guesses)), 4),
+        "macro_f1": round(float(f1_score(judged.labels, guesses, average="macro")), 4),
         "cpu_minutes": round((time.process_time() - began) / 60.0, 2),
     }

@@ -107,7 +107,7 @@ LANGUAGES: Final = {"en": _ENGLISH, "zh": _CHINESE}
 class BehaviourWriter:
     """Writes what users of one shop did; made once, asked for any users and moments.
 
-    max_events: the latest events that are written. max_chars: the longest text; the oldest events go
+    max_events: the most events that are written. max_chars: the longest text; the oldest events go
     first. language: en or zh; '' looks at the titles. Raises InputError for a setting out of range.
     """
 
