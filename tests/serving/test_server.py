@@ -120,3 +120,13 @@ def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
     request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
     with pytest.raises(RefusedError, match="status 408"):
         asyncio.run(read_json(request))
+
+
+def test_a_home_without_a_shop_points_to_the_demonstration(tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "store.db").touch()
+    with running(tmp_path):
+        said = (tmp_path / "serve.log").read_text()
+    assert f"intently serve --home {tmp_path / 'demo'}" in said
+    with running(tmp_path):  # the store is there now: nothing to say
+        assert (tmp_path / "serve.log").read_text() == said

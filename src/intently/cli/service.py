@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from intently.config import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +30,18 @@ def serve(
         from intently.serving.server import serve as run
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "fastapi", "serve") from error
-    run(load_settings(config, host=host, port=port, home=home), announce)
+    settings = load_settings(config, host=host, port=port, home=home)
+    if hint := elsewhere(settings):
+        typer.echo(hint, err=True)
+    run(settings, announce)
+
+
+def elsewhere(settings: Settings) -> str:
+    """Where the demonstration shop is, when this home holds no shop of its own; '' otherwise."""
+    demo = settings.model_copy(update={"home": settings.home / "demo"})
+    if settings.store_path.exists() or not demo.store_path.exists():
+        return ""
+    return f"{settings.home} holds no shop; for the demonstration: intently serve --home {demo.home}"
 
 
 def announce(address: str) -> None:
