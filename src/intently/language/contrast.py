@@ -58,7 +58,7 @@ class Contrasting:
     vectors where the validation prefers it, as a Dense layer.
     """
 
-    temperature: float = 0.05
+    temperature: float = 0.1
     items: int = 96
     questions: int = 1024
     negatives: int = 3072

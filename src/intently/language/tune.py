@@ -32,7 +32,7 @@ from intently.nn.finetuning import Course, Schedule, finetune
 from intently.nn.tracking import Tracker
 from intently.schema import DoubleArray
 
-RATES = {"full": 5e-5, "lora": 5e-4, "adalora": 2e-3, "adapter": 5e-4}
+RATES = {"full": 1e-4, "lora": 5e-4, "adalora": 2e-3, "adapter": 5e-4}
 """Learning rate of each method where none is given: what moves fewer weights moves them further."""
 
 _TIMED_STEPS = 3
