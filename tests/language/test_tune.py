@@ -51,7 +51,7 @@ def test_the_tuned_encoder_beats_the_untuned_and_its_folder_gives_the_same(
 def test_compare_trains_all_four_under_one_budget_and_keeps_the_untuned_when_titles_say_nothing(
     tiny: Path, tmp_path: Path
 ) -> None:
-    # a random model's vectors are hubs, which whitening alone cures; of this shop they are no worse than chance
+    # a random model's vectors are hubs, which whitening alone cures; here they are no worse than chance
     plain = replace(SMALL, whiten=False)
     task = next_text.from_shop(kinds_shop(faithful=False, seed=2), tiny, plain, max_tokens=8)
     methods = [Method(name) for name in METHODS]
