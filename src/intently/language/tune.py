@@ -22,7 +22,7 @@ from torch import nn
 
 from intently import progress
 from intently.errors import InputError
-from intently.intervals import difference, mean_interval
+from intently.intervals import LEVEL, difference, mean_interval
 from intently.language import methods, receipt
 from intently.language.folder import open_folder
 from intently.language.methods import METHODS, Method
@@ -48,12 +48,14 @@ def tune(
     before: Mapping[str, DoubleArray] | None = None,
     checkpoint: Path | None = None,
     tracker: Tracker | None = None,
+    level: float = LEVEL,
 ) -> Receipt:
     """Tune `folder` (None: the English model) and write the tuned folder to `out`, whole or not at all.
 
     A learning_rate of 0 takes the method's own. before: what `measure` said of the untuned model, when it
     is known already. checkpoint: where an interrupted training is kept and gone on from; it is removed
-    once `out` is there. Ctrl-C keeps the last state there and is raised again.
+    once `out` is there. Ctrl-C keeps the last state there and is raised again. level: of the interval of
+    the gain.
 
     Raises InputError for what cannot be trained, IntentlyError when training breaks down.
     """
@@ -97,7 +99,7 @@ def tune(
         validation=_best(course, objective.metric),
         stopped=course.stopped,
         settings=_settings(method, schedule),
-        groups=groups(known, after),
+        groups=groups(known, after, level),
     )
     paper.write(draft)
     told = receipt.verdict([paper])[1]
@@ -120,9 +122,10 @@ def compare(
 ) -> list[Receipt]:
     """Tune every method into out/NAME; their receipts, in order.
 
-    schedule.minutes is the budget of all methods together, each gets the same part of it. before: what
-    `measure` said of the untuned model, when it is known already. apart: each in a process of its own.
-    Raises what `tune` raises.
+    schedule.minutes is the budget of all methods together, each gets the same part of it. Of several
+    methods one may seem better by chance alone, so each gain's interval is as wide as Bonferroni asks.
+    before: what `measure` said of the untuned model, when it is known already. apart: each in a process of
+    its own. Raises what `tune` raises.
     """
     if not chosen:
         raise InputError(f"no method to compare; allowed: {', '.join(METHODS)}", field="method")
@@ -130,11 +133,12 @@ def compare(
     base = open_folder(folder)
     model = objective.load(base.path)
     known = objective.measure(model) if before is None else before
+    level = 1.0 - (1.0 - LEVEL) / len(chosen)
     found = []
     for method in chosen:
         progress.note(f"tuning {method.name}")
         kept = out / f"{method.name}.checkpoint"
-        job = _Job(folder, objective, method, own, out / method.name, kept, dict(known))
+        job = _Job(folder, objective, method, own, out / method.name, kept, dict(known), level)
         found.append(_apart(job) if apart else _run(job))
     return found
 
@@ -150,6 +154,7 @@ class _Job:
     out: Path
     checkpoint: Path
     before: dict[str, DoubleArray]
+    level: float
 
 
 def _run(job: _Job) -> Receipt:
@@ -161,6 +166,7 @@ def _run(job: _Job) -> Receipt:
         job.out,
         before=job.before,
         checkpoint=job.checkpoint,
+        level=job.level,
     )
 
 
@@ -171,11 +177,15 @@ def _apart(job: _Job) -> Receipt:
         return pool.submit(_run, job).result()
 
 
-def groups(before: Mapping[str, DoubleArray], after: Mapping[str, DoubleArray]) -> dict[str, Group]:
-    """Means and the paired difference of each group, with intervals."""
+def groups(
+    before: Mapping[str, DoubleArray], after: Mapping[str, DoubleArray], level: float = LEVEL
+) -> dict[str, Group]:
+    """Means with their intervals, and the paired difference of each group with one at `level`."""
     return {
         name: Group(
-            mean_interval(before[name]), mean_interval(after[name]), difference(after[name], before[name])
+            mean_interval(before[name]),
+            mean_interval(after[name]),
+            difference(after[name], before[name], level=level),
         )
         for name in after
     }
