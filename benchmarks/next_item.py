@@ -3,7 +3,8 @@
     python benchmarks/next_item.py --data DIR [--models popular,linear] [--seeds 3]
 
 DIR holds sequences.txt[.gz] (a line a user: `user item item ...` in time order; last = test, last but
-one = validation) and optionally items.csv[.gz] (item_id, title, ...). Models are fitted without both
+one = validation), or sequences.csv[.gz] with the columns user_id, history (items with blanks between)
+and last_item, and optionally items.csv[.gz] (item_id, title, ...). Models are fitted without both
 held items; at test time the history, the validation item included, is given without a refit and masked.
 Every item of the sequences is ranked. Users with fewer than three items only train.
 
@@ -222,13 +223,7 @@ def read_shop(folder: Path) -> Dataset:
     """The sequences of a folder, with the item table where there is one. Raises InputError."""
     if not folder.is_dir():
         raise InputError(f"no folder {folder.name!r}", hint="--data is a folder with sequences.txt[.gz]")
-    text = _text(folder, "sequences.txt")
-    if text is None:
-        raise InputError(f"{folder.name} has neither sequences.txt nor sequences.txt.gz")
-    lines = [line.split() for line in text.splitlines()]
-    sequences = [words[1:] for words in lines if len(words) > 1]
-    if not sequences:
-        raise InputError("sequences.txt has no line `user item item ...`")
+    sequences = _sequences(folder)
     ids = pl.DataFrame({"item_id": sorted({item for items in sequences for item in items})})
     table = _items(folder)
     return Dataset.from_sequences(
@@ -236,17 +231,43 @@ def read_shop(folder: Path) -> Dataset:
     )
 
 
+def _sequences(folder: Path) -> list[list[str]]:
+    """The items of each user, in time order."""
+    text = _text(folder, "sequences.txt")
+    if text is None:
+        table = _table(folder, "sequences.csv", ("user_id", "history", "last_item"))
+        if table is None:
+            raise InputError(f"{folder.name} has no sequences.txt, sequences.csv or .gz of them")
+        whole = pl.concat_str(["user_id", "history", "last_item"], separator=" ", ignore_nulls=True)
+        lines = table.select(whole)[:, 0].str.split(" ").to_list()
+    else:
+        lines = [line.split() for line in text.splitlines()]
+    sequences = [words[1:] for words in lines if len(words) > 1]
+    if not sequences:
+        raise InputError("sequences.txt has no line `user item item ...`")
+    return sequences
+
+
 def _items(folder: Path) -> pl.DataFrame | None:
-    text = _text(folder, "items.csv")
+    table = _table(folder, "items.csv", ("item_id",))
+    if table is None:
+        return None
+    return table.filter(pl.col("item_id").is_not_null()).unique("item_id", keep="last", maintain_order=True)
+
+
+def _table(folder: Path, name: str, needed: tuple[str, ...]) -> pl.DataFrame | None:
+    """The CSV file `name` or `name`.gz, all text; None when neither is there."""
+    text = _text(folder, name)
     if text is None:
         return None
     try:
         table = pl.read_csv(io.StringIO(text), infer_schema=False, truncate_ragged_lines=True)
     except pl.exceptions.PolarsError as error:
-        raise InputError(f"items.csv cannot be read: {str(error).splitlines()[0]}") from error
-    if "item_id" not in table.columns:
-        raise InputError(f"items.csv has no column item_id; got {', '.join(table.columns)}")
-    return table.filter(pl.col("item_id").is_not_null()).unique("item_id", keep="last", maintain_order=True)
+        raise InputError(f"{name} cannot be read: {str(error).splitlines()[0]}") from error
+    for column in needed:
+        if column not in table.columns:
+            raise InputError(f"{name} has no column {column}; got {', '.join(table.columns)}")
+    return table
 
 
 def _text(folder: Path, name: str) -> str | None:

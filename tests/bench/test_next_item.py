@@ -57,10 +57,27 @@ def test_compressed_sequences_and_the_validation_split_are_read(tmp_path: Path) 
     assert row["items"] == 30
 
 
+def test_a_table_of_histories_gives_the_same_figures_as_lines(tmp_path: Path) -> None:
+    lines, table = tmp_path / "lines", tmp_path / "table"
+    lines.mkdir()
+    table.mkdir()
+    (lines / "sequences.txt").write_text(circle())
+    words = [line.split() for line in circle().splitlines() if len(line.split()) > 2]
+    rows = [f"{user},{' '.join(items[:-1])},{items[-1]},1" for user, *items in words]
+    (table / "sequences.csv").write_text("\n".join(["user_id,history,last_item,known", *rows]))
+    figures = []
+    for folder in (lines, table):
+        done = run(folder, "--models", "covisit")
+        assert done.returncode == 0, done.stderr
+        row = json.loads(done.stdout)
+        figures.append((row["users"], row["ndcg@10"], row["recall@5"]))
+    assert figures[0] == figures[1]
+
+
 @pytest.mark.parametrize(
     ("text", "words", "message"),
     [
-        (None, (), "neither sequences.txt nor sequences.txt.gz"),
+        (None, (), "has no sequences.txt, sequences.csv or .gz of them"),
         ("\n\n", (), "no line"),
         ("u a b\n", (), "no user has 3 items"),
         ("u a b c\n", ("--models", "liner"), "did you mean 'linear'"),
