@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,11 @@ class Settings(BaseModel):
     encoder: str = Field(default="", description="path of a transformers folder; empty: by the texts")
     speed: str = Field(default="auto", description="auto, exact, fast or fastest: how texts are encoded")
     seed: int = Field(default=0, ge=0, description="seed of everything random")
+    wandb: bool = Field(default=False, description="also log every run to W&B, offline without a key")
+    models: Mapping[str, Mapping[str, Any]] = Field(
+        default_factory=dict,
+        description="[models.NAME]: settings of a model, as `intently search` writes them",
+    )
     threads: int = Field(default=0, ge=0, description="threads that answer requests; 0: the cores, at most 4")
 
     @field_validator("target")
@@ -58,29 +64,25 @@ class Settings(BaseModel):
         return self.home / "artifacts"
 
 
-def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
+def load_settings(
+    path: Path | None = None, *, model_settings: Path | None = None, **overrides: Any
+) -> Settings:
     """Read `intently.toml` (if there), then INTENTLY_HOME, then explicit overrides that are not None.
 
-    Raises ConfigError for a file that is not TOML, an unknown key or a value out of range.
+    model_settings: a file of `[models.NAME]` tables, as `intently search` writes it; its tables take the
+    place of those of the same name. Raises ConfigError for a file that is not TOML, an unknown key or a
+    value out of range; what a model's table says is checked when the model is chosen.
     """
     source = path or Path("intently.toml")
-    values: dict[str, Any] = {}
     if path is not None and not path.exists():
         raise ConfigError(f"no settings file at {path}", hint="check --config")
-    if source.exists():
-        try:
-            values = tomllib.loads(source.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{source} is not valid TOML: {error}") from error
+    values = _toml(source) if source.exists() else {}
     if home := os.environ.get("INTENTLY_HOME"):
         values["home"] = home
     values |= {key: value for key, value in overrides.items() if value is not None}
-    known = list(Settings.model_fields)
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(known)}"
-            raise ConfigError(f"unknown setting {key!r} in {source}", hint=hint, field=key)
+    _known(values, list(Settings.model_fields), source)
+    if model_settings is not None:
+        values["models"] = {**values.get("models", {}), **_model_tables(model_settings)}
     try:
         return Settings(**values)
     except ValidationError as error:
@@ -89,3 +91,26 @@ def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
         raise ConfigError(
             f"setting {field!r}: {first['msg'].lower()}, got {first['input']!r}", field=field
         ) from error
+
+
+def _model_tables(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise ConfigError(f"no file of model settings at {path}", hint="`intently search` writes one")
+    values = _toml(path)
+    _known(values, ["models"], path)
+    return dict(values.get("models", {}))
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+def _known(values: Mapping[str, Any], known: list[str], source: Path) -> None:
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(known)}"
+            raise ConfigError(f"unknown setting {key!r} in {source}", hint=hint, field=key)

@@ -4,15 +4,23 @@ The library is silent; the command line calls `show()` once. Inside, code says
 
     with progress.track("encoding titles", total=n) as advance:
         advance(len(batch))
+
+Training loops also say each epoch's figures with `epoch`; whoever is `listening` hears them: the record of
+the run, or a search that gives up on settings that learn nothing.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+Listener = Callable[[str, int, Mapping[str, float]], None]
+"""Hears (which part is trained, "" for the model itself; number of the epoch from 1; its figures)."""
+
 _shown = False
+_listeners: list[Listener] = []
+_parts: list[str] = []
 
 
 def show(on: bool = True) -> None:
@@ -57,3 +65,29 @@ def note(message: str) -> None:
     if _shown:
         sys.stderr.write(message + "\n")
         sys.stderr.flush()
+
+
+@contextmanager
+def listening(hear: Listener) -> Iterator[None]:
+    """Let `hear` know of every epoch inside; what it raises ends the training."""
+    _listeners.append(hear)
+    try:
+        yield
+    finally:
+        _listeners.remove(hear)
+
+
+@contextmanager
+def part(name: str) -> Iterator[None]:
+    """Epochs inside belong to this part of a larger model: `boosted` trains its `sequence` like this."""
+    _parts.append(name)
+    try:
+        yield
+    finally:
+        _parts.pop()
+
+
+def epoch(number: int, figures: Mapping[str, float]) -> None:
+    """Say what the epoch gave: "loss", and "validation" where something was held back (larger is better)."""
+    for hear in list(_listeners):
+        hear("/".join(_parts), number, figures)

@@ -5,7 +5,8 @@ Nothing here knows a data set by name: only sizes, spans, repeats and whether th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from intently import progress
@@ -13,8 +14,9 @@ from intently.config import Settings
 from intently.data import Dataset
 from intently.data.histories import DAY_S
 from intently.evaluate import Case, leave_one_out, temporal
-from intently.models import Recommender, model_class
+from intently.models import Recommender, given, model_class
 from intently.models.base import REPEAT_SHARE
+from intently.models.blend import usual_members
 
 CUTS = 3
 MOMENTS_READ, LEAST_EPOCHS, MOST_EPOCHS = 1_500_000, 2, 40
@@ -29,6 +31,10 @@ order-aware form would bring to a ranker has not been measured (docs/LOG.md).
 """
 
 
+INSIDE = {"boosted": "inner", "click": "inner", "blend": "models"}
+"""Model -> the setting that names the models inside it."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What is trained, and what it is judged against: model name -> settings."""
@@ -37,6 +43,7 @@ class Recipe:
     settings: dict[str, Any]
     baselines: dict[str, dict[str, Any]]
     why: str
+    unused: tuple[str, ...] = ()  # models that the shop has settings for and the recipe has no use for
 
     def model(self) -> Recommender:
         """The unfitted model."""
@@ -44,7 +51,7 @@ class Recipe:
 
     def rivals(self) -> dict[str, Recommender]:
         """The unfitted baselines."""
-        return {name: model_class(name)(**given) for name, given in self.baselines.items()}
+        return {name: model_class(name)(**settings) for name, settings in self.baselines.items()}
 
 
 def judging_case(shop: Dataset, settings: Settings) -> Case:
@@ -57,6 +64,45 @@ def judging_case(shop: Dataset, settings: Settings) -> Case:
 
 
 def choose(train: Dataset, settings: Settings, *, stage: str = "full") -> Recipe:
+    """The recipe for what may be learned from, with the shop's own `[models.NAME]` laid over it.
+
+    Raises ConfigError when those name a model or a setting that there is none of.
+    """
+    given.check(settings.models)
+    return with_given(by_rule(train, settings, stage=stage), train, settings.models)
+
+
+def with_given(recipe: Recipe, train: Dataset, mine: given.Given) -> Recipe:
+    """The recipe with `mine` laid over the settings of its model, of those inside it, and of the baselines.
+
+    A model inside takes the rule's settings, over them `[models.NAME]`, over them what the outer model's
+    table says of it. Settings of a model that the recipe does not use have no effect and are in `unused`.
+    """
+    own, inside = mine.get(recipe.name, {}), INSIDE.get(recipe.name, "")
+    settings, members = given.over(recipe.settings, own), members_of(recipe, train)
+    if inside and (inside in own or any(name in mine for name in members)):
+        said = own.get(inside, {})
+        told = said if isinstance(said, Mapping) else {name: {} for name in said}
+        names = {**members, **told} if isinstance(said, Mapping) else told
+        settings[inside] = {
+            name: given.over(given.over(members.get(name, {}), mine.get(name, {})), told.get(name, {}))
+            for name in names
+        }
+        members = settings[inside]
+    baselines = {name: given.over(usual, mine.get(name, {})) for name, usual in recipe.baselines.items()}
+    unused = tuple(name for name in mine if name not in {recipe.name, *members, *baselines})
+    return replace(recipe, settings=settings, baselines=baselines, unused=unused)
+
+
+def members_of(recipe: Recipe, train: Dataset) -> dict[str, dict[str, Any]]:
+    """The models inside the recipe's model, with their settings; none for a model that stands alone."""
+    if recipe.name not in INSIDE:
+        return {}
+    named = recipe.settings.get(INSIDE[recipe.name])
+    return dict(named) if named else usual_members(train) if recipe.name == "blend" else {}
+
+
+def by_rule(train: Dataset, settings: Settings, *, stage: str = "full") -> Recipe:
     """The recipe for what may be learned from (`Case.train`); "quick" is what can answer in seconds.
 
     - quick: `repeat` where customers buy again, else `covisit`.
@@ -83,7 +129,7 @@ def choose(train: Dataset, settings: Settings, *, stage: str = "full") -> Recipe
         "linear": dict(TASTE),
         "sequence": {"epochs": sequence_epochs(train), "seed": settings.seed},
     }
-    given = {
+    chosen = {
         "inner": inner,
         "horizon_days": settings.horizon_days,
         "cuts": cuts,
@@ -91,7 +137,7 @@ def choose(train: Dataset, settings: Settings, *, stage: str = "full") -> Recipe
         "target": settings.target,
         "seed": settings.seed,
     }
-    return Recipe("boosted", given, baselines, f"boosted over {', '.join(inner)}, {cuts} training cuts")
+    return Recipe("boosted", chosen, baselines, f"boosted over {', '.join(inner)}, {cuts} training cuts")
 
 
 def sequence_epochs(train: Dataset) -> int:

@@ -70,7 +70,7 @@ def compare(
             model_class(name)  # refuses, with the nearest name
     settings, case, end_s = _question(cut, horizon_days, protocol, home, config)
     recipe = _recipe(case, settings)
-    chosen: dict[str, Any] = {**recipe.baselines, recipe.name: recipe.settings}
+    chosen: dict[str, Any] = {**settings.models, **recipe.baselines, recipe.name: recipe.settings}
     built: dict[str, Fittable] = {}
     skipped: dict[str, str] = {}
     for name in names:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 HOME = typer.Option(None, help="Folder of the store and the artifacts.")
 CONFIG = typer.Option(None, help="Settings file instead of intently.toml.")
+TUNED = typer.Option(None, "--model-settings", help="File of [models.NAME] tables, as `search` writes it.")
 AS_JSON = typer.Option(False, "--json", help="Print JSON for machines.")
 
 
@@ -29,6 +30,8 @@ def train(
     horizon_days: float | None = typer.Option(None, help="Predict this many days ahead."),
     seed: int | None = typer.Option(None, help="Seed of everything random."),
     speed: str | None = typer.Option(None, help="How texts are encoded: auto, exact, fast or fastest."),
+    model_settings: Path | None = TUNED,
+    wandb: bool = typer.Option(False, "--wandb", help="Also log to W&B (offline without a key)."),
     home: Path | None = HOME,
     config: Path | None = CONFIG,
     as_json: bool = AS_JSON,
@@ -41,7 +44,15 @@ def train(
     from intently.plan import speed as machine
     from intently.progress import note
 
-    settings = load_settings(config, home=home, horizon_days=horizon_days, seed=seed, speed=speed)
+    settings = load_settings(
+        config,
+        model_settings=model_settings,
+        home=home,
+        horizon_days=horizon_days,
+        seed=seed,
+        speed=speed,
+        wandb=wandb or None,
+    )
     shop = load_shop(settings)
     told_s = 0.0 if quick else forecast(shop, settings, slower=machine()).total_s
     if told_s:

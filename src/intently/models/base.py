@@ -26,6 +26,7 @@ from safetensors.numpy import load_file, save_file
 from intently.data import Dataset, Histories
 from intently.errors import ArtifactError, InputError, NotReadyError
 from intently.models.ranking import Ranked, rank
+from intently.models.space import Space
 from intently.schema import FloatArray
 
 State = Mapping[str, np.ndarray[Any, Any]]
@@ -36,6 +37,8 @@ class Recommender(ABC):
     """Base of all models; hyper-parameters are the constructor's keyword arguments, all JSON."""
 
     name: ClassVar[str]
+    SPACE: ClassVar[Space] = {}
+    """Where `intently search` looks for better settings (space.py); empty: there is nothing to search."""
 
     def __init__(self) -> None:
         self.n_items = -1

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from intently.evaluate.metrics import hits, ndcg
 from intently.evaluate.protocol import Case
 from intently.models.base import BATCH, REPEAT_SHARE, Recommender, State
 from intently.models.ranking import top_k
+from intently.models.space import Float, Space
 from intently.models.validation import last_days, last_events
 from intently.schema import BoolArray, DoubleArray, FloatArray, IntArray, LongArray
 
@@ -54,6 +55,10 @@ class Blend(Recommender):
     """
 
     name = "blend"
+    SPACE: ClassVar[Space] = {
+        f"weights.{member}": Float(0.0, 3.0)
+        for member in ("linear", "covisit", "content", "repeat", "sequence")
+    }
 
     def __init__(
         self,
@@ -71,7 +76,7 @@ class Blend(Recommender):
         self.shares = np.zeros(0)  # weight of each member, in the members' order
 
     def _fit(self, dataset: Dataset) -> None:
-        given = self.models or _usual(dataset)
+        given = self.models or usual_members(dataset)
         if isinstance(self.weights, dict):
             _check(self.weights, list(given))
             shares = [float(self.weights.get(name, 0.0)) for name in sorted(given)]
@@ -221,12 +226,14 @@ def _fitted(given: Mapping[str, Mapping[str, Any]], dataset: Dataset) -> dict[st
     out = {}
     with progress.track("fitting members", len(given)) as advance:
         for name in sorted(given):
-            out[name] = model_class(name)(**given[name]).fit(dataset)
+            with progress.part(name):
+                out[name] = model_class(name)(**given[name]).fit(dataset)
             advance(1)
     return out
 
 
-def _usual(dataset: Dataset) -> dict[str, dict[str, Any]]:
+def usual_members(dataset: Dataset) -> dict[str, dict[str, Any]]:
+    """The members of a blend that names none, with their settings."""
     names = ["linear", "covisit"]
     if dataset.vectors is not None:
         names.append("content")

@@ -9,13 +9,14 @@ that one model gives both the order and the probability: the loss is log loss, n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from intently import progress
 from intently.data import Histories
 from intently.models.base import State
+from intently.models.space import Int, Space
 from intently.models.tables import Pairs, Table
 from intently.models.two_stage import TwoStage
 from intently.schema import DoubleArray
@@ -38,6 +39,7 @@ class Boosted(TwoStage):
     """
 
     name = "boosted"
+    SPACE: ClassVar[Space] = {"n_new": Int(10, 60), "rounds": Int(50, 600, log=True)}
 
     def __init__(
         self,

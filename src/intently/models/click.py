@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from intently.models.base import State
 from intently.models.calibration import sigmoid
 from intently.models.candidates import reading
 from intently.models.principal import main_axes
+from intently.models.space import Float, Int, Space
 from intently.models.tables import Pairs, Table
 from intently.models.two_stage import TwoStage
 from intently.nn.inference import deep, deep_slope
@@ -65,6 +66,13 @@ class Click(TwoStage):
     """
 
     name = "click"
+    SPACE: ClassVar[Space] = {
+        "n_new": Int(10, 60),
+        "width": Int(4, 64, log=True),
+        "dropout": Float(0.0, 0.5),
+        "learning_rate": Float(3e-4, 1e-2, log=True),
+        "weight_decay": Float(1e-4, 0.3, log=True),
+    }
 
     def __init__(  # noqa: PLR0913 - the hyper-parameters
         self,

@@ -13,7 +13,7 @@ so that without behaviour it is the plain cosine.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from intently.language.whitening import whitened
 from intently.models.base import Recommender, State
 from intently.models.moments import next_pairs
 from intently.models.popular import share_of_best
+from intently.models.space import Choice, Float, Space
 from intently.schema import FloatArray
 
 FILLER: Final = 1e-6
@@ -39,6 +40,11 @@ class Content(Recommender):
     """
 
     name = "content"
+    SPACE: ClassVar[Space] = {
+        "decay": Float(0.3, 1.0),
+        "l2": Float(5.0, 50_000.0, log=True),
+        "learned": Choice((True, False)),
+    }
 
     def __init__(self, decay: float = 0.6, l2: float = 500.0, learned: bool = True) -> None:
         """decay: (0, 1], weight of one moment earlier. l2: pull of M to the identity, in events.

@@ -10,7 +10,7 @@ than the plain cosine with recency, at the same cost.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 from scipy import sparse
@@ -21,6 +21,7 @@ from intently.errors import InputError
 from intently.models.base import Recommender, State
 from intently.models.moments import moments, next_pairs
 from intently.models.popular import share_of_best
+from intently.models.space import Float, Int, Space
 from intently.schema import DoubleArray, FloatArray, LongArray
 
 FILLER: Final = 1e-6
@@ -49,6 +50,13 @@ class CoVisit(Recommender):
     """
 
     name = "covisit"
+    SPACE: ClassVar[Space] = {
+        "decay": Float(0.3, 1.0),
+        "gap": Float(0.3, 1.0),
+        "backward": Float(0.0, 1.0),
+        "shrink": Float(0.1, 300.0, log=True),
+        "n_neighbours": Int(50, 1_000, log=True),
+    }
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ WWW 2019), asked with the same recency weights. Both are one Cholesky factor and
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 from scipy import sparse
@@ -24,6 +24,7 @@ from intently.errors import InputError
 from intently.models.base import Recommender, State
 from intently.models.moments import next_pairs
 from intently.models.popular import share_of_best
+from intently.models.space import Choice, Float, Space
 from intently.schema import FloatArray, LongArray
 
 FILLER: Final = 1e-6
@@ -45,6 +46,11 @@ class Linear(Recommender):
     """
 
     name = "linear"
+    SPACE: ClassVar[Space] = {
+        "decay": Float(0.3, 1.0),
+        "l2": Float(1.0, 3_000.0, log=True),
+        "target": Choice(("next", "self")),
+    }
 
     def __init__(
         self,

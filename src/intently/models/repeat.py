@@ -7,7 +7,7 @@ differ: only the personal part, decayed by real days, with what is popular latel
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 from scipy import sparse
@@ -17,6 +17,7 @@ from intently.errors import InputError
 from intently.evaluate.metrics import hits, ndcg
 from intently.models.base import Recommender, State
 from intently.models.popular import share_of_best
+from intently.models.space import Float, Space
 from intently.models.validation import last_days
 from intently.schema import FloatArray, IntArray
 
@@ -42,6 +43,7 @@ class Repeat(Recommender):
     """
 
     name = "repeat"
+    SPACE: ClassVar[Space] = {"half_life_days": Float(3.0, 1_000.0, log=True)}
 
     def __init__(self, half_life_days: float | None = USUAL) -> None:
         """half_life_days: above 0; None: the best of HALF_LIVES on the last 28 days of the data."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from intently.evaluate import metrics
 from intently.models.base import BATCH, Recommender, State
 from intently.models.principal import principal
 from intently.models.ranking import top_k
+from intently.models.space import Choice, Float, Int, Space
 from intently.nn.inference import encode
 from intently.nn.packing import Bags, Packed, pack, windows
 from intently.schema import FloatArray, IntArray, LongArray
@@ -51,6 +52,15 @@ class Sequence(Recommender):
     """
 
     name = "sequence"
+    SPACE: ClassVar[Space] = {
+        "d": Choice((32, 64, 96, 128)),
+        "blocks": Int(1, 4),
+        "heads": Choice((1, 2, 4)),
+        "max_length": Choice((20, 50, 100, 200)),
+        "dropout": Float(0.0, 0.6),
+        "learning_rate": Float(5e-4, 1e-2, log=True),
+        "batch_tokens": Choice((512, 1024, 2048, 4096)),
+    }
 
     def __init__(  # noqa: PLR0913 - the hyper-parameters
         self,

@@ -125,7 +125,8 @@ class TwoStage(Recommender):
         fitted = {}
         with progress.track("fitting inner models", total=len(self.inner)) as advance:
             for name, settings in self.inner.items():
-                fitted[name] = model_class(name)(**settings).fit(past)
+                with progress.part(name):
+                    fitted[name] = model_class(name)(**settings).fit(past)
                 advance(1)
         return fitted
 

@@ -99,6 +99,7 @@ class _Run(Generic[Batch]):
                 advance(1)
                 judged = "" if math.isnan(figure) else f", validation {figure:.4f}"
                 progress.note(f"epoch {number}: loss {loss:.4f}{judged}")
+                progress.epoch(number, {"loss": loss, "validation": figure})
                 if number - best_at >= self.plan.patience or time.monotonic() >= self.deadline:
                     break
         self._swap(kept)
