@@ -26,6 +26,7 @@ from intently.evaluate.report import Result, facts_of, provenance
 from intently.models import Recommender
 from intently.models.two_stage import TwoStage
 from intently.recipe import Recipe, choose, judging_case
+from intently.runs import Run, record
 from intently.store import SqliteStore
 from intently.training import Steps
 
@@ -42,6 +43,8 @@ class Outcome:
     verdict: str
     report: Report
     seconds: dict[str, float]  # by step
+    model: str = ""  # the name of what was trained
+    run: str = ""  # its id in `intently runs`
 
 
 def load_shop(settings: Settings) -> Dataset:
@@ -86,14 +89,34 @@ def train(
 
     The judged model never saw the last `horizon_days`. What is published is that model with its
     counters brought up to the end of the data; its trees and inner models stay as they were judged.
+    The run is recorded under the shop's folder (runs/record.py).
     """
+    asked = {
+        "stage": stage,
+        "target": settings.target or dataset.target,
+        **settings.model_dump(include={"horizon_days", "encoder", "speed", "seed"}),
+    }
+    with record(settings.home, "train", settings=asked, wandb=settings.wandb) as run:
+        run.saw(dataset)
+        outcome = _train(dataset, settings, stage, facts or {}, run)
+        for name, result in outcome.report.results.items():
+            run.measured(name, _figures(result))
+        run.say(verdict=outcome.verdict, version=outcome.version, seconds=outcome.seconds)
+    return replace(outcome, run=run.id)
+
+
+def _train(dataset: Dataset, settings: Settings, stage: str, facts: dict[str, Any], run: Run) -> Outcome:
     steps = Steps(settings.home / "training.json", of=5)
     try:
         with steps.step("reading the catalogue"):
             shop = read_catalogue(dataset, settings) if stage == "full" else dataset
+        run.saw(shop)
         case = judging_case(shop, settings)
         recipe = choose(case.train, settings, stage=stage)
         progress.note(recipe.why)
+        run.chose(recipe.name, {recipe.name: recipe.settings})
+        for name in recipe.unused if stage == "full" else ():
+            run.note(f"[models.{name}] has no effect: {recipe.name} does not use {name}")
         with steps.step(f"training {recipe.name}"):
             model, cpu_s, wall_s = _fit(recipe.model(), case.train)
         with steps.step("judging"):
@@ -108,10 +131,20 @@ def train(
             }
         report = _report(recipe, {recipe.name: main, **rivals}, case, shop)
         with steps.step("publishing"):
-            promoted, verdict, version = _publish(model, shop, report, recipe, settings, stage, facts or {})
+            promoted, verdict, version = _publish(model, shop, report, recipe, settings, stage, facts)
     finally:
         steps.close()
-    return Outcome(version, promoted, verdict, report, steps.seconds)
+    return Outcome(version, promoted, verdict, report, steps.seconds, recipe.name)
+
+
+def _figures(result: Result) -> dict[str, Interval | float]:
+    """What a run keeps of one model: its lists, its probabilities, and what fitting it took."""
+    judged = result.judgement
+    figures: dict[str, Interval | float] = dict(judged.intervals([METRIC, "recall@10", "precision@10"]))
+    figures["coverage@10"] = judged.coverage[10]
+    if result.chances is not None:
+        figures |= {name: result.chances.figures[name] for name in ("auc", "log_loss", "ece")}
+    return figures | {"fit_cpu_s": result.fit_cpu_s}
 
 
 def _fit(model: Recommender, train: Dataset) -> tuple[Recommender, float, float]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from intently.errors import InputError
 
 if TYPE_CHECKING:
-    from intently.language.corpus import Source
+    from intently.language.corpus import Corpus, Source
     from intently.language.pretraining_receipt import PretrainingReceipt
+    from intently.language.pretraining_recipe import Recipe
+    from intently.nn.tracking import Tracker
 
 _EXAMPLES = """Examples, each on two cores:
 
@@ -74,15 +78,38 @@ def pretrain(
     sources += [file_source(path, column) for path in corpus]
     texts = Corpus(sources, held_out=held_out)
     _ = texts.facts  # what is wrong with the corpus is said before torch loads
-    from intently.language.pretraining import pretrain as run
     from intently.progress import note
 
     try:
-        receipt = run(texts, out, recipe, wandb=wandb)
+        receipt = _recorded(texts, out, recipe, home or out, wandb)
     except KeyboardInterrupt:
         note("what was learned is kept; the same command goes on from here")
         raise
     _print_json(receipt) if as_json else _print(receipt, out)
+
+
+def _recorded(texts: Corpus, out: Path, recipe: Recipe, home: Path, wandb: bool) -> PretrainingReceipt:
+    """Train, and record it under the shop's folder, or beside the model where there is no shop."""
+    from intently.language.pretraining import pretrain as run
+    from intently.runs import record
+
+    runs = []
+    with ExitStack() as stack:
+
+        def tracking(asked: Mapping[str, Any]) -> Tracker:
+            facts = record(
+                home, "pretrain", recipe.kind, settings=asked, headline="perplexity after", wandb=wandb
+            )
+            runs.append(stack.enter_context(facts))
+            return runs[0].tracker
+
+        receipt = run(texts, out, recipe, tracking=tracking)
+        for one in runs:
+            one.say(data=receipt.corpus)
+            one.measured(
+                recipe.kind, {f"perplexity {name}": value for name, value in receipt.perplexity.items()}
+            )
+    return receipt
 
 
 def _shop(home: Path) -> list[Source]:

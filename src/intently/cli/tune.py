@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from intently.language.objective import Objective
     from intently.language.receipt import Receipt
     from intently.nn.finetuning import Schedule
+    from intently.runs import Run
 
 OBJECTIVES = ("next", "together", "click", "label")
 
@@ -106,10 +107,9 @@ def tune(
         seed=seed,
     )
     data = _Data(objective, file, text, label, model, seed)
-    task, folder = _objective(data, settings, _guard(dropout, smoothing, class_weights, augment))
+    task, folder, facts = _objective(data, settings, _guard(dropout, smoothing, class_weights, augment))
     room = _room(settings, data, chosen, schedule)
-    receipts = _train(folder, task, chosen, schedule, room, wandb)
-    told, place = _place(receipts, room, settings, out)
+    receipts, told, place = _recorded(folder, task, chosen, schedule, room, settings, facts, out, wandb)
     _say(receipts, told, place, as_json)
 
 
@@ -142,12 +142,13 @@ def _guard(dropout: float, smoothing: float, class_weights: bool, augment: float
     )
 
 
-def _objective(data: _Data, settings: Settings, guard: Guard) -> tuple[Objective[Any], Path]:
-    """The objective, and the folder that is tuned."""
+def _objective(data: _Data, settings: Settings, guard: Guard) -> tuple[Objective[Any], Path, dict[str, Any]]:
+    """The objective, the folder that is tuned, and which data is learned from."""
     from intently.language import choice, click, label, next_text, together
     from intently.language.catalogue import catalogue_text
     from intently.language.contrast import Contrasting
     from intently.pipeline import load_shop
+    from intently.runs.record import data_facts
 
     if data.file is not None:
         texts = label.read_table(data.file).get_column(data.text, default=None)
@@ -155,20 +156,21 @@ def _objective(data: _Data, settings: Settings, guard: Guard) -> tuple[Objective
         task: Objective[Any] = label.from_file(
             data.file, data.text, data.label, folder, guard=guard, seed=data.seed
         )
-        return task, folder
+        return task, folder, {"file": data.file.name, "bytes": data.file.stat().st_size}
     shop = load_shop(settings)
     titles = catalogue_text(shop)
     if not any(titles):
         raise InputError("no item of this shop has a text", hint="import items with a title")
     folder = data.model or (Path(settings.encoder) if settings.encoder else choice.encoder_for(titles))
+    facts = data_facts(shop)
     if data.objective == "click":
         from intently.language.click import ClickSettings
 
         asked = ClickSettings(event=settings.target, horizon_days=settings.horizon_days, seed=data.seed)
-        return click.from_shop(shop, asked, folder, guard=guard, seed=data.seed), folder
+        return click.from_shop(shop, asked, folder, guard=guard, seed=data.seed), folder, facts
     make = next_text.from_shop if data.objective == "next" else together.from_shop
     contrasting = Contrasting(mask_share=guard.token_mask)
-    return make(shop, folder, contrasting, dropout=guard.dropout, seed=data.seed), folder
+    return make(shop, folder, contrasting, dropout=guard.dropout, seed=data.seed), folder, facts
 
 
 def _room(settings: Settings, data: _Data, chosen: Sequence[Method], schedule: Schedule) -> Path:
@@ -178,23 +180,69 @@ def _room(settings: Settings, data: _Data, chosen: Sequence[Method], schedule: S
     return settings.home / "tuning" / f"{data.objective}-{name}"
 
 
+def _recorded(
+    folder: Path,
+    task: Objective[Any],
+    chosen: Sequence[Method],
+    schedule: Schedule,
+    room: Path,
+    settings: Settings,
+    facts: dict[str, Any],
+    out: Path | None,
+    wandb: bool,
+) -> tuple[list[Receipt], str, Path | None]:
+    """Tune, place what wins, and record it under the home; the receipts, what is told, and the place."""
+    from intently.runs import record
+
+    asked = {
+        "objective": task.name,
+        "base": folder.name,
+        "schedule": asdict(schedule),
+        **{one.name: asdict(one) for one in chosen},
+    }
+    headline = f"all {task.judged} after"
+    wandb = wandb or settings.wandb
+    one = chosen[0].name if len(chosen) == 1 else "compare"
+    with record(
+        settings.home, "tune", one, settings=asked, headline=headline, wandb=wandb and one != "compare"
+    ) as run:
+        run.say(data=facts)
+        receipts = _train(folder, task, chosen, schedule, room, run, wandb)
+        told, place = _place(receipts, room, settings, out)
+        for receipt in receipts:
+            run.measured(receipt.method, _figures(receipt))
+        run.say(verdict=told)
+    return receipts, told, place
+
+
+def _figures(receipt: Receipt) -> dict[str, Any]:
+    """What a run keeps of one method."""
+    told = {
+        f"{name} {receipt.metric} {side}": interval
+        for name, group in receipt.groups.items()
+        for side, interval in (("before", group.before), ("after", group.after), ("gain", group.gain))
+    }
+    return told | {"validation": receipt.validation, "cpu_s": receipt.cpu_s, "peak_mb": receipt.peak_mb}
+
+
 def _train(
     folder: Path,
     task: Objective[Any],
     chosen: Sequence[Method],
     schedule: Schedule,
     room: Path,
+    run: Run,
     wandb: bool,
 ) -> list[Receipt]:
     from intently.language.tune import compare, tune
-    from intently.nn.tracking import Tracker
 
     if len(chosen) > 1:
-        return compare(folder, task, chosen, schedule, room)
+        receipts = compare(folder, task, chosen, schedule, room, tracks=run.folder, wandb=wandb)
+        run.gather([method.name for method in chosen])
+        return receipts
     name = chosen[0].name
-    with Tracker(room / "runs" / name, wandb=wandb, name=f"{task.name}-{name}") as tracker:
-        checkpoint = room / f"{name}.checkpoint"
-        return [tune(folder, task, chosen[0], schedule, room / name, checkpoint=checkpoint, tracker=tracker)]
+    checkpoint = room / f"{name}.checkpoint"
+    return [tune(folder, task, chosen[0], schedule, room / name, checkpoint=checkpoint, tracker=run.tracker)]
 
 
 def _place(

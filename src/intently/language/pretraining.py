@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -48,12 +50,19 @@ _LEAST_STEPS = 20
 
 
 def pretrain(
-    corpus: Corpus, out: Path, recipe: Recipe | None = None, *, wandb: bool = False
+    corpus: Corpus,
+    out: Path,
+    recipe: Recipe | None = None,
+    *,
+    wandb: bool = False,
+    tracking: Callable[[Mapping[str, Any]], Tracker] | None = None,
 ) -> PretrainingReceipt:
     """Train on the corpus' training part and write a transformers folder to `out`.
 
     The folder loads with AutoModelForMaskedLM or AutoModelForCausalLM and with TextEncoder. Run again with
     the same `out` it goes on where it was stopped; when it was finished, its receipt is given back.
+    tracking: makes the tracker from what was asked, once it is clear that there is something to train;
+    whoever gives it closes it. None: TensorBoard's file in `out`/runs, and W&B when `wandb`.
 
     Raises InputError for a corpus that says too little, a folder that cannot be used, or an `out` that holds
     something else; IntentlyError when the disk is full or the loss is not finite.
@@ -64,7 +73,12 @@ def pretrain(
     if done := _finished(out, asked):
         return done
     run = _Run(corpus, recipe, work, asked)
-    with Tracker(out / "runs", wandb=wandb, name=out.name, settings=asked) as tracker:
+    tracked = (
+        Tracker(out / "runs", wandb=wandb, name=out.name, settings=asked)
+        if tracking is None
+        else nullcontext(tracking(asked))
+    )
+    with tracked as tracker:
         warm = run.warm_up(tracker)
         before = run.before(warm)
         course = run.train(tracker)

@@ -119,13 +119,16 @@ def compare(
     *,
     before: Mapping[str, DoubleArray] | None = None,
     apart: bool = True,
+    tracks: Path | None = None,
+    wandb: bool = False,
 ) -> list[Receipt]:
     """Tune every method into out/NAME; their receipts, in order.
 
     schedule.minutes is the budget of all methods together, each gets the same part of it. Of several
     methods one may seem better by chance alone, so each gain's interval is as wide as Bonferroni asks.
     before: what `measure` said of the untuned model, when it is known already. apart: each in a process of
-    its own. Raises what `tune` raises.
+    its own. tracks: a folder that takes each method's curves (nn/tracking.py); wandb: they also go to W&B.
+    Raises what `tune` raises.
     """
     if not chosen:
         raise InputError(f"no method to compare; allowed: {', '.join(METHODS)}", field="method")
@@ -138,7 +141,8 @@ def compare(
     for method in chosen:
         progress.note(f"tuning {method.name}")
         kept = out / f"{method.name}.checkpoint"
-        job = _Job(folder, objective, method, own, out / method.name, kept, dict(known), level)
+        track = tracks / method.name if tracks else None
+        job = _Job(folder, objective, method, own, out / method.name, kept, dict(known), level, track, wandb)
         found.append(_apart(job) if apart else _run(job))
     return found
 
@@ -155,19 +159,24 @@ class _Job:
     checkpoint: Path
     before: dict[str, DoubleArray]
     level: float
+    track: Path | None
+    wandb: bool
 
 
 def _run(job: _Job) -> Receipt:
-    return tune(
-        job.folder,
-        job.objective,
-        job.method,
-        job.schedule,
-        job.out,
-        before=job.before,
-        checkpoint=job.checkpoint,
-        level=job.level,
-    )
+    name = f"{job.objective.name}-{job.method.name}"
+    with Tracker(job.track, wandb=job.wandb, name=name) as tracker:
+        return tune(
+            job.folder,
+            job.objective,
+            job.method,
+            job.schedule,
+            job.out,
+            before=job.before,
+            checkpoint=job.checkpoint,
+            tracker=tracker,
+            level=job.level,
+        )
 
 
 def _apart(job: _Job) -> Receipt:
