@@ -14,7 +14,19 @@ from intently.runs.record import FILE, FOLDER, process_start
 
 Facts = dict[str, Any]
 NEEDED = ("id", "kind", "date", "state", "settings", "metrics", "cost")
-SAME_RUN = ("id", "process", "pid", "state", "reason", "ended", "part_of", "notes", "curves", "headline")
+SAME_RUN = (
+    "id",
+    "process",
+    "pid",
+    "state",
+    "reason",
+    "ended",
+    "part_of",
+    "notes",
+    "curves",
+    "headline",
+    "version",
+)
 
 
 @dataclass(frozen=True)
