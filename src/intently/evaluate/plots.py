@@ -80,7 +80,7 @@ def styled(plot: Callable[P, str]) -> Callable[P, str]:
 def models_plot(intervals: dict[str, Interval], metric: str) -> str:
     """One line a model: the mean and its interval, best on top."""
     names = list(intervals)[::-1]
-    figure = _figure(4.6, 0.9 + 0.34 * len(names))
+    figure = figure_of(4.6, 0.9 + 0.34 * len(names))
     axes = figure.subplots()
     for place, name in enumerate(names):
         colour = SERIES[0] if place == len(names) - 1 else SOFT
@@ -88,14 +88,14 @@ def models_plot(intervals: dict[str, Interval], metric: str) -> str:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(f"{_shown(metric)}, mean and 95 % interval over users")
-    return _svg(figure, f"{_shown(metric)} of each model with its interval")
+    axes.set_xlabel(f"{shown_name(metric)}, mean and 95 % interval over users")
+    return svg_of(figure, f"{shown_name(metric)} of each model with its interval")
 
 
 @styled
 def reliability_plot(curve: Reliability) -> str:
     """What was said against what happened, in bins of equal width, above the number of pairs."""
-    figure = _figure(4.6, 4.2)
+    figure = figure_of(4.6, 4.2)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     top.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
     low, high = wilson(curve.happened, curve.weight)
@@ -108,14 +108,14 @@ def reliability_plot(curve: Reliability) -> str:
     bottom.set_yticks(10.0 ** np.arange(0, most + 0.5, 2 if most > 3 else 1))
     bottom.yaxis.set_major_formatter(lambda value, _place: _count(value))
     bottom.yaxis.set_minor_formatter(lambda _value, _place: "")
-    return _svg(figure, "Reliability curve: share that happened by predicted probability, and pairs a bin")
+    return svg_of(figure, "Reliability curve: share that happened by predicted probability, and pairs a bin")
 
 
 @styled
 def small_chances_plot(curve: Reliability) -> str:
     """The same in bins of equal mass on logarithmic axes, where most predictions lie."""
     known = (curve.happened > 0) & (curve.said > 0)
-    figure = _figure(4.6, 4.2)
+    figure = figure_of(4.6, 4.2)
     axes = figure.subplots()
     if known.any():
         said, happened = curve.said[known], curve.happened[known]
@@ -129,13 +129,13 @@ def small_chances_plot(curve: Reliability) -> str:
             axis.set_major_formatter(lambda value, _place: f"{value:g}")
             axis.set_minor_formatter(lambda _value, _place: "")
     axes.set(xlabel="predicted probability (log)", ylabel="happened (log)")
-    return _svg(figure, "Reliability curve in bins of equal mass on logarithmic axes")
+    return svg_of(figure, "Reliability curve in bins of equal mass on logarithmic axes")
 
 
 @styled
 def activity_plot(buckets: Mapping[str, Sequence[Bucket]], metric: str) -> str:
     """A metric by length of the history, a line for each of up to four models."""
-    figure = _figure(4.6, 3.4)
+    figure = figure_of(4.6, 3.4)
     axes = figure.subplots()
     shown = list(buckets.items())[: len(SERIES)]
     for series, (name, points) in enumerate(shown):
@@ -148,15 +148,15 @@ def activity_plot(buckets: Mapping[str, Sequence[Bucket]], metric: str) -> str:
     labels = [bucket.label for bucket in shown[0][1]]
     axes.set_xticks(range(len(labels)), labels)
     axes.grid(visible=False, axis="x")
-    axes.set(xlabel="events in the user's history", ylabel=_shown(metric), ylim=(0, None))
+    axes.set(xlabel="events in the user's history", ylabel=shown_name(metric), ylim=(0, None))
     _legend(figure, axes)
-    return _svg(figure, f"{_shown(metric)} by length of the user's history")
+    return svg_of(figure, f"{shown_name(metric)} by length of the user's history")
 
 
 @styled
 def curves_plot(curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     """Training loss above, the validation figure below, by epoch; up to four models."""
-    figure = _figure(4.6, 4.2)
+    figure = figure_of(4.6, 4.2)
     top, bottom = figure.subplots(2, 1, sharex=True)
     shown = list(curves.items())[: len(SERIES)]
     for series, (name, epochs) in enumerate(shown):
@@ -168,7 +168,7 @@ def curves_plot(curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     bottom.set(ylabel="validation", xlabel="epoch")
     bottom.xaxis.get_major_locator().set_params(integer=True)
     _legend(figure, top)
-    return _svg(figure, "Learning curves: training loss and validation figure by epoch")
+    return svg_of(figure, "Learning curves: training loss and validation figure by epoch")
 
 
 def wilson(share: DoubleArray, n: DoubleArray, z: float = 1.96) -> tuple[DoubleArray, DoubleArray]:
@@ -183,7 +183,8 @@ def wilson(share: DoubleArray, n: DoubleArray, z: float = 1.96) -> tuple[DoubleA
     return centre - half, centre + half
 
 
-def _figure(width: float, height: float) -> Figure:
+def figure_of(width: float, height: float) -> Figure:
+    """An empty drawing, sizes in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -208,11 +209,13 @@ def _count(value: float) -> str:
     return f"{value:g}"
 
 
-def _shown(metric: str) -> str:
+def shown_name(metric: str) -> str:
+    """A metric as a page says it."""
     return metric.replace("ndcg", "NDCG").replace("map", "MAP").replace("mrr", "MRR")
 
 
-def _svg(figure: Figure, label: str) -> str:
+def svg_of(figure: Figure, label: str) -> str:
+    """The drawing as inline SVG; `label` is read out."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
