@@ -130,7 +130,9 @@ def _toml(value: bool | int | float | str) -> str:
 
 
 def _whole(parts: Mapping[str, str]) -> str:
-    head = "# Written by `intently search`, for `intently train --model-settings` or a part of intently.toml.\n"
+    head = (
+        "# Written by `intently search` for `intently train --model-settings`, or a part of intently.toml.\n"
+    )
     return "\n".join([head, *(parts[name] for name in sorted(parts))])
 
 

@@ -20,6 +20,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
@@ -87,15 +88,10 @@ class Search:
             study_name=question.key,
             direction="maximize",
             load_if_exists=True,
-            sampler=optuna.samplers.TPESampler(
-                n_startup_trials=STARTUP,
-                multivariate=True,
-                constant_liar=limits.jobs > 1,
-                seed=int(question.usual.get("seed", 0)),
-            ),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=GIVEN_UP_AFTER, n_warmup_steps=WARM_EPOCHS),
         )
         self.ended = len(self.tried())
+        self._seed()
 
     def close(self) -> None:
         """Let go of the file."""
@@ -283,6 +279,14 @@ class Search:
                 )
             )
         self.study.set_user_attr("default", {"value": said.value, "run": said.run})
+
+    def _seed(self) -> None:
+        """Other draws after every stop, or a search that goes on would try the same again."""
+        told = [int(self.question.usual.get("seed", 0)), len(self.study.get_trials(deepcopy=False))]
+        seed = int(np.random.SeedSequence(told).generate_state(1)[0])
+        self.study.sampler = optuna.samplers.TPESampler(
+            n_startup_trials=STARTUP, multivariate=True, constant_liar=self.limits.jobs > 1, seed=seed
+        )
 
     # -- stopping and going on -----------------------------------------------------------------
 
