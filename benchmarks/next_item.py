@@ -123,7 +123,7 @@ def _vectors(data: Path, dataset: Dataset, folder: Path, names: list[str]) -> Pa
     """File of the text vectors, made in a process of its own; None without texts or an encoder."""
     from intently.language import catalogue_text
 
-    if not {"content", "blend", "sequence"} & set(names):
+    if not {"content", "blend", "sequence", "ensemble"} & set(names):
         return None
     if not any(catalogue_text(dataset)):
         print("no texts: items.csv is missing or has no titles", file=sys.stderr)

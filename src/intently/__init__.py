@@ -21,6 +21,7 @@ _PUBLIC = {
     "CoVisit": "intently.models.covisit",
     "Linear": "intently.models.linear",
     "Blend": "intently.models.blend",
+    "Ensemble": "intently.models.ensemble",
     "Content": "intently.models.content",
     "Sequence": "intently.models.sequence",
     "Boosted": "intently.models.boosted",

@@ -11,7 +11,8 @@ import pytest
 
 from intently.data import Dataset, Histories
 from intently.errors import ArtifactError, InputError
-from intently.models.blend import RULE, Blend, normalised, search
+from intently.models.blend import RULE, Blend, search
+from intently.models.pools import normalised
 from tiny_shops import chain, checkerboard, weekly_basket
 
 NONE = Histories.of([[], []])

@@ -27,6 +27,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "linear": {"l2": 1.0},
     "content": {},
     "blend": {"models": {"linear": {"l2": 1.0}, "covisit": {}, "content": {}}, "weights": None},
+    "ensemble": {"models": {"linear": {"l2": 1.0}, "covisit": {}, "content": {}}},
     "boosted": {"inner": {"covisit": {}}, "horizon_days": 1.0, "cuts": 2, "rounds": 40},
     "click": {"inner": {"covisit": {}}, "horizon_days": 1.0, "cuts": 2, "epochs": 10, "learning_rate": 0.01},
     "sequence": {"d": 16, "blocks": 1, "batch_tokens": 256, "epochs": 20, "learning_rate": 0.02},

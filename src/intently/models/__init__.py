@@ -22,6 +22,7 @@ REGISTRY = {
     "linear": "intently.models.linear:Linear",
     "content": "intently.models.content:Content",
     "blend": "intently.models.blend:Blend",
+    "ensemble": "intently.models.ensemble:Ensemble",
     "sequence": "intently.models.sequence:Sequence",
     "boosted": "intently.models.boosted:Boosted",
     "click": "intently.models.click:Click",
