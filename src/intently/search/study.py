@@ -37,7 +37,7 @@ DEFAULT = -1
 """Number of the trial with the default settings, which stands beside the study."""
 
 STARTUP, WARM_EPOCHS = 8, 2
-"""Trials drawn at random before the estimator speaks; epochs before one can be given up."""
+"""Trials drawn at random before the estimator speaks; epochs that every trial gets."""
 
 FAILURES = 4
 """So many failures in a row end the search."""
