@@ -89,6 +89,14 @@ def test_without_names_all_that_train_would_use_is_searched_from_its_own_setting
     assert next(one for one in asked if one.model == "covisit").usual == {"gap": 0.5}
 
 
+def test_a_blend_that_train_does_not_use_has_its_usual_members() -> None:
+    walks = chain(n_users=600)
+    (blend,) = questions(walks, Settings(), ["blend"])
+    assert set(blend.space) == {"weights.linear", "weights.covisit"}
+    assert set(blend.usual["models"]) == {"linear", "covisit"}
+    assert blend.default_point() is None  # its rule is no point of the space
+
+
 def test_the_same_question_has_the_same_key_and_another_one_another() -> None:
     one, again = (questions(shop(), Settings(horizon_days=14.0), ["linear"])[0] for _ in range(2))
     other = questions(shop(), Settings(horizon_days=14.0, models={"linear": {"l2": 5.0}}), ["linear"])[0]

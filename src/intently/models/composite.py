@@ -54,7 +54,8 @@ def fitted_members(given: Members, dataset: Dataset) -> dict[str, Recommender]:
     out = {}
     with progress.track("fitting members", len(given)) as advance:
         for name in sorted(given):
-            out[name] = model_class(name)(**given[name]).fit(dataset)
+            with progress.part(name):
+                out[name] = model_class(name)(**given[name]).fit(dataset)
             advance(1)
     return out
 

@@ -21,6 +21,7 @@ from intently.data import Dataset
 from intently.errors import InputError
 from intently.evaluate import Case
 from intently.models import REGISTRY, given, model_class
+from intently.models.composite import usual_members
 from intently.models.space import Space, flat
 from intently.models.two_stage import TwoStage
 from intently.recipe import INSIDE, Recipe, choose, judging_case, members_of, sequence_epochs
@@ -115,19 +116,18 @@ def _usual(
 ) -> dict[str, Any]:
     """What `train` gives the model here; for one that it does not use, what it would give it."""
     if name == recipe.name:
-        usual = dict(recipe.settings)
-        if name == "blend":
-            usual[INSIDE[name]] = dict(members)  # named, so that each has a weight
-        return usual
+        return {**recipe.settings, **({INSIDE[name]: dict(members)} if members else {})}  # each by its name
     if name in members:
         return dict(members[name])
     if name in recipe.baselines:
         return dict(recipe.baselines[name])
     kind = model_class(name)
     known = inspect.signature(kind.__init__).parameters
-    usual = {"seed": settings.seed} if "seed" in known else {}
+    usual: dict[str, Any] = {"seed": settings.seed} if "seed" in known else {}
     if name == "sequence":
         usual["epochs"] = sequence_epochs(train)
+    if INSIDE.get(name) == "models":
+        usual["models"] = usual_members(train)
     if issubclass(kind, TwoStage):
         usual["horizon_days"] = settings.horizon_days
         usual |= {at: value for at, value in recipe.settings.items() if at in known}
