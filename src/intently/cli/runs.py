@@ -104,7 +104,9 @@ def _list(home: Path, every: bool, most: int, as_json: bool) -> None:
         cost = run["cost"]
         model = escape(run["name"] or "–")
         row = (run["id"], run["kind"], model, escape(_result(run)))
-        table.add_row(*row, f"{cost['cpu_s']:,.1f}", f"{cost['peak_mb']:,.0f}")
+        known = run["state"] != "cut off"  # else what it took was never written
+        spent = (f"{cost['cpu_s']:,.1f}", f"{cost['peak_mb']:,.0f}") if known else ("–", "–")
+        table.add_row(*row, *spent)
     console = Console(width=WIDTH)
     console.print(table)
     if trials and not every:

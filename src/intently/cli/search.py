@@ -176,7 +176,8 @@ def _say(found: Sequence[Found], toml: Path | None, page: Path | None, as_json: 
     console = Console(width=WIDTH)
     for one in found:
         counts = f"{one.count('done')} judged, {one.count('pruned')} given up, {one.count('failed')} failed"
-        table = Table(title=f"{one.question.model}: {counts}", title_justify="left", box=box.SIMPLE_HEAD)
+        console.print(f"{one.question.model}: {counts}", markup=False, highlight=False)
+        table = Table(box=box.SIMPLE_HEAD)
         for name in ("setting", "default", "best", "share"):
             table.add_column(name, justify="left" if name == "setting" else "right")
         for name in one.question.space:
