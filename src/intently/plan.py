@@ -20,6 +20,7 @@ from intently.data import Dataset
 from intently.data.histories import DAY_S
 from intently.language.choice import HAN_SHARE, mostly_han
 from intently.models.boosted import Boosted
+from intently.models.ensemble import ASKED
 from intently.models.sequence import Sequence
 from intently.recipe import Recipe, choose, judging_case
 
@@ -36,6 +37,7 @@ PAIR_S, PAIR_ROUND_S = 1.4e-6, 8e-8
 ROUNDS = 150  # early stopping usually ends between 70 and all 200
 CELL_S = 1.0e-7  # one item of one user's dense scores, all inner models
 ASK_CELL_S, ASK_USER_S, ASK_SIMPLE_CELL_S = 1.4e-7, 4e-4, 1.7e-8
+FUSE_USER_S = 1.1e-3  # trees over one user's pool, learned twice and judged
 START_S, LOAD_EVENT_S, PUBLISH_S, PUBLISH_EVENT_S = 2.5, 3.5e-6, 1.3, 2.2e-6
 
 
@@ -80,7 +82,7 @@ def forecast(dataset: Dataset, settings: Settings, *, slower: float = 1.0) -> Fo
     pairs = _pairs(case.train, recipe)
     cells = len(case) * dataset.n_items
     simple_s = len(recipe.baselines) * cells * ASK_SIMPLE_CELL_S
-    each_s = ASK_CELL_S if recipe.name == "boosted" else 3 * ASK_SIMPLE_CELL_S
+    each_s = ASK_CELL_S if recipe.name in ("boosted", "ensemble") else 3 * ASK_SIMPLE_CELL_S
     stages = {
         "starting": START_S + dataset.n_events * LOAD_EVENT_S,
         "reading the catalogue": _read_s(texts, settings),
@@ -126,6 +128,9 @@ def _pairs(train: Dataset, recipe: Recipe) -> list[float]:
 
 
 def _train_s(train: Dataset, recipe: Recipe, pairs: list[float]) -> float:
+    if recipe.name == "ensemble":  # every member twice, and the answers that the fusion learns from
+        twice_s = 2 * sum(_fit_s(train, name, given) for name, given in recipe.settings["models"].items())
+        return twice_s + min(train.n_users, ASKED) * (train.n_items * CELL_S + FUSE_USER_S)
     if recipe.name != "boosted":
         members = ("linear", "covisit", *(["content"] if train.vectors is not None else []))
         return sum(_fit_s(train, name, {}) for name in members)

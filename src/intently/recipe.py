@@ -16,12 +16,12 @@ from intently.data.histories import DAY_S
 from intently.evaluate import Case, leave_one_out, temporal
 from intently.models import Recommender, given, model_class
 from intently.models.base import REPEAT_SHARE
-from intently.models.blend import usual_members
+from intently.models.composite import usual_members
 
 CUTS = 3
 MOMENTS_READ, LEAST_EPOCHS, MOST_EPOCHS = 1_500_000, 2, 40
 LEAST_EVENTS = 2_000
-"""Fewer events than this teach boosted trees nothing that a blend does not know."""
+"""Fewer events than this teach trees nothing that a blend does not know."""
 
 TASTE = {"target": "self", "max_items": 6_000}
 """The closed form as a member of a ranker: what goes with what (EASE), over the most frequent items.
@@ -31,7 +31,7 @@ order-aware form would bring to a ranker has not been measured (docs/LOG.md).
 """
 
 
-INSIDE = {"boosted": "inner", "click": "inner", "blend": "models"}
+INSIDE = {"boosted": "inner", "click": "inner", "blend": "models", "ensemble": "models"}
 """Model -> the setting that names the models inside it."""
 
 
@@ -108,7 +108,9 @@ def by_rule(train: Dataset, settings: Settings, *, stage: str = "full") -> Recip
     - quick: `repeat` where customers buy again, else `covisit`.
     - full, with times, at least LEAST_EVENTS events and two horizons or more: `boosted` over covisit,
       linear and sequence, with as many cuts as leave a horizon of history before them.
-    - full, otherwise: `blend` of linear, covisit and (with texts) content.
+    - full, otherwise, at least LEAST_EVENTS events: `ensemble` of linear, covisit, sequence, and content
+      (with texts) or repeat (where customers buy again).
+    - full, fewer events: `blend` of the same without sequence.
     """
     repeats = train.repeat_share > REPEAT_SHARE
     baselines: dict[str, dict[str, Any]] = {"popular": {}}
@@ -121,14 +123,14 @@ def by_rule(train: Dataset, settings: Settings, *, stage: str = "full") -> Recip
     baselines["linear"] = dict(TASTE)
     span_days = (train.end_s - train.start_s) / DAY_S
     cuts = min(CUTS, int(span_days / settings.horizon_days) - 1)
-    if not train.timed or train.n_events < LEAST_EVENTS or cuts < 1:
-        why = "blend: too few events, too short a span, or no times for a model of probabilities"
-        return Recipe("blend", {}, baselines, why)
-    inner: dict[str, dict[str, Any]] = {
-        "covisit": {},
-        "linear": dict(TASTE),
-        "sequence": {"epochs": sequence_epochs(train), "seed": settings.seed},
-    }
+    if train.n_events < LEAST_EVENTS:
+        return Recipe("blend", {}, baselines, "blend: too few events for trees to learn from")
+    sequence = {"epochs": sequence_epochs(train), "seed": settings.seed}
+    if not train.timed or cuts < 1:
+        members = {**usual_members(train), "sequence": sequence}
+        why = "ensemble: too short a span, or no times, for a model of probabilities"
+        return Recipe("ensemble", {"models": members, "seed": settings.seed}, baselines, why)
+    inner: dict[str, dict[str, Any]] = {"covisit": {}, "linear": dict(TASTE), "sequence": sequence}
     chosen = {
         "inner": inner,
         "horizon_days": settings.horizon_days,
