@@ -13,9 +13,9 @@ seconds count all threads from the start of training, tuning included, and stand
 peer keeps the epoch that is best on that split; ours choose by what they hold back themselves. `--minutes`
 ends a peer after so many CPU minutes; its row then says `stopped: minutes` and its best is the best so far.
 
-Ours are run first. One JSON line a model on standard output, peers first, ours with `against`: how many CPU seconds it took us to come to
-the best validation NDCG@10 of each peer of the run, as a share of the peer's, and our peak of memory as a
-share of the peer's. Progress and errors go to standard error.
+Ours are run first. One JSON line a model on standard output, peers first; ours carry `against`: how many
+CPU seconds it took us to come to the best validation NDCG@10 of each peer of the run, as a share of what
+it took the peer, and our peak of memory as a share of the peer's. Progress and errors go to standard error.
 """
 
 from __future__ import annotations
