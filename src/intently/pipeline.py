@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from intently.evaluate.evaluation import fit_and_judge, judge_fitted, learning_c
 from intently.evaluate.judgement import Judgement
 from intently.evaluate.report import Result, facts_of, provenance
 from intently.models import Recommender
+from intently.models.start import Start
 from intently.models.two_stage import TwoStage
 from intently.recipe import Recipe, choose, judging_case
 from intently.runs import Run, record
@@ -84,28 +86,33 @@ def train(
     *,
     stage: str = "full",
     facts: dict[str, Any] | None = None,
+    warm_start: str = "",
 ) -> Outcome:
     """Train, judge, publish, and promote when the gate allows.
 
     The judged model never saw the last `horizon_days`. What is published is that model with its
     counters brought up to the end of the data; its trees and inner models stay as they were judged.
+    warm_start: "live" or the folder of a published version, from which what is trained step by step goes on.
     The run is recorded under the shop's folder (runs/record.py).
     """
     asked = {
         "stage": stage,
+        "warm_start": warm_start,
         "target": settings.target or dataset.target,
         **settings.model_dump(include={"horizon_days", "encoder", "speed", "seed"}),
     }
     with record(settings.home, "train", settings=asked, wandb=settings.wandb) as run:
         run.saw(dataset)
-        outcome = _train(dataset, settings, stage, facts or {}, run)
+        outcome = _train(dataset, settings, stage, facts or {}, warm_start, run)
         for name, result in outcome.report.results.items():
             run.measured(name, _figures(result))
         run.say(verdict=outcome.verdict, version=outcome.version, seconds=outcome.seconds)
     return replace(outcome, run=run.id)
 
 
-def _train(dataset: Dataset, settings: Settings, stage: str, facts: dict[str, Any], run: Run) -> Outcome:
+def _train(
+    dataset: Dataset, settings: Settings, stage: str, facts: dict[str, Any], warm_start: str, run: Run
+) -> Outcome:
     steps = Steps(settings.home / "training.json", of=5)
     try:
         with steps.step("reading the catalogue"):
@@ -114,11 +121,12 @@ def _train(dataset: Dataset, settings: Settings, stage: str, facts: dict[str, An
         case = judging_case(shop, settings)
         recipe = choose(case.train, settings, stage=stage)
         progress.note(recipe.why)
+        start = begin_from(warm_start, settings, case) if warm_start else None
         run.chose(recipe.name, {recipe.name: recipe.settings})
         for name in recipe.unused if stage == "full" else ():
             run.note(f"[models.{name}] has no effect: {recipe.name} does not use {name}")
         with steps.step(f"training {recipe.name}"):
-            model, cpu_s, wall_s = _fit(recipe.model(), case.train)
+            model, cpu_s, wall_s = _fit(recipe.model(), case.train, start)
         with steps.step("judging"):
             judgement, chances = judge_fitted(model, case, KS, name=recipe.name)
             curves = learning_curves(recipe.name, model)
@@ -129,6 +137,8 @@ def _train(dataset: Dataset, settings: Settings, stage: str, facts: dict[str, An
                 for name, rival in recipe.rivals().items()
                 if name != recipe.name
             }
+        learned_until_s = case.cut_s if isinstance(model, TwoStage) else shop.end_s
+        facts = {**facts, "learned_until_s": learned_until_s}
         report = _report(recipe, {recipe.name: main, **rivals}, case, shop)
         with steps.step("publishing"):
             promoted, verdict, version = _publish(model, shop, report, recipe, settings, stage, facts)
@@ -147,9 +157,29 @@ def _figures(result: Result) -> dict[str, Interval | float]:
     return figures | {"fit_cpu_s": result.fit_cpu_s}
 
 
-def _fit(model: Recommender, train: Dataset) -> tuple[Recommender, float, float]:
+def begin_from(warm_start: str, settings: Settings, case: Case) -> Start:
+    """The earlier model that training goes on from; raises InputError where it saw what will judge."""
+    folder = artifact.live(settings.artifacts) if warm_start == "live" else Path(warm_start)
+    if folder is None or not (folder / "manifest.json").exists():
+        raise InputError(
+            f"no published model at {warm_start!r}",
+            hint="give `live` or a folder under artifacts/",
+            field="warm_start",
+        )
+    earlier = artifact.load(folder)
+    learned_until_s = float(earlier.manifest.get("learned_until_s", earlier.manifest["end_s"]))
+    if not case.train.timed or case.protocol != "temporal" or learned_until_s > case.cut_s:
+        raise InputError(
+            f"{folder.name} has learned from events that this training is judged on",
+            hint="import newer events first, or train without a warm start",
+            field="warm_start",
+        )
+    return Start.of(earlier.model, earlier.items, case.train.items)
+
+
+def _fit(model: Recommender, train: Dataset, start: Start | None) -> tuple[Recommender, float, float]:
     wall_s, cpu_s = time.perf_counter(), time.process_time()
-    model.fit(train)
+    model.fit(train, start)
     return model, time.process_time() - cpu_s, time.perf_counter() - wall_s
 
 
@@ -180,7 +210,7 @@ def _publish(
     if isinstance(model, TwoStage):
         model.refresh(shop)
     else:
-        model.fit(shop)
+        model.fit(shop, Start.same_items(copy.copy(model)))
     said = {
         "stage": stage,
         "target": settings.target or report.facts["target"],

@@ -30,6 +30,7 @@ def train(
     horizon_days: float | None = typer.Option(None, help="Predict this many days ahead."),
     seed: int | None = typer.Option(None, help="Seed of everything random."),
     speed: str | None = typer.Option(None, help="How texts are encoded: auto, exact, fast or fastest."),
+    warm_start: str = typer.Option("", help="Go on from `live` or from the folder of a published model."),
     model_settings: Path | None = TUNED,
     wandb: bool = typer.Option(False, "--wandb", help="Also log to W&B (offline without a key)."),
     home: Path | None = HOME,
@@ -57,7 +58,7 @@ def train(
     told_s = 0.0 if quick else forecast(shop, settings, slower=machine()).total_s
     if told_s:
         note(f"about {told_s / 60:.1f} minutes on this machine")
-    outcome = run(shop, settings, stage="quick" if quick else "full")
+    outcome = run(shop, settings, stage="quick" if quick else "full", warm_start=warm_start)
     if told_s:
         took_s = sum(outcome.seconds.values())
         note(f"took {took_s / 60:.1f} minutes, {took_s / told_s:.2f} times the forecast")

@@ -17,7 +17,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import polars as pl
@@ -28,6 +28,9 @@ from intently.errors import ArtifactError, InputError, NotReadyError
 from intently.models.ranking import Ranked, rank
 from intently.models.space import Space
 from intently.schema import FloatArray
+
+if TYPE_CHECKING:
+    from intently.models.start import Start
 
 State = Mapping[str, np.ndarray[Any, Any]]
 BATCH = 256
@@ -43,6 +46,7 @@ class Recommender(ABC):
     def __init__(self) -> None:
         self.n_items = -1
         self.repeats = True  # whether met items may be recommended; `fit` learns it from the data
+        self._start: Start | None = None  # while `fit` runs
 
     # -- what a subclass writes ----------------------------------------------------------------
 
@@ -67,13 +71,22 @@ class Recommender(ABC):
 
     # -- what a caller uses --------------------------------------------------------------------
 
-    def fit(self, dataset: Dataset) -> Self:
-        """Learn from `dataset`; raises InputError when it has no positive events."""
+    def fit(self, dataset: Dataset, start: Start | None = None) -> Self:
+        """Learn from `dataset`; raises InputError when it has no positive events.
+
+        start: a model that was fitted earlier. What is trained step by step goes on from there and takes
+        fewer steps; what is solved in closed form is solved anew. It may have seen nothing that this
+        model is to be judged on.
+        """
         if dataset.n_events == 0 or dataset.n_items == 0:
             raise InputError("the dataset has no events to learn from", hint="import events first")
         self.n_items = dataset.n_items
         self.repeats = dataset.repeat_share > REPEAT_SHARE
-        self._fit(dataset)
+        self._start = start
+        try:
+            self._fit(dataset)
+        finally:
+            self._start = None
         return self
 
     @property

@@ -72,7 +72,7 @@ class Blend(Composite):
             shares = [RULE.get(name, 1.0) for name in sorted(given)]
         else:
             shares = list(self._choose(dataset, given))
-        self.members = fitted_members(given, dataset)
+        self.members = fitted_members(given, dataset, self._start)
         self.shares = np.array(shares, np.float64)
 
     def _choose(self, dataset: Dataset, given: Mapping[str, Mapping[str, Any]]) -> DoubleArray:
@@ -81,7 +81,7 @@ class Blend(Composite):
         case = held_back(dataset)
         if case is None or len(given) < 2:
             return start
-        self.members = fitted_members(given, case.train)
+        self.members = fitted_members(given, case.train, self._start)
         known = answered(self.members, case, met_count=self.repeats, most=ASKED)
         return search(known.pools.scores, known.right, known.n_true, start)
 

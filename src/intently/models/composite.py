@@ -11,6 +11,7 @@ from intently import progress
 from intently.data import Dataset
 from intently.errors import ArtifactError, InputError
 from intently.models.base import REPEAT_SHARE, Recommender
+from intently.models.start import Start
 
 Members = Mapping[str, Mapping[str, Any]]
 
@@ -47,7 +48,7 @@ class Composite(Recommender):
         return model
 
 
-def fitted_members(given: Members, dataset: Dataset) -> dict[str, Recommender]:
+def fitted_members(given: Members, dataset: Dataset, start: Start | None = None) -> dict[str, Recommender]:
     """The members, each learned from `dataset`, in the order of their names."""
     from intently.models import model_class
 
@@ -55,7 +56,7 @@ def fitted_members(given: Members, dataset: Dataset) -> dict[str, Recommender]:
     with progress.track("fitting members", len(given)) as advance:
         for name in sorted(given):
             with progress.part(name):
-                out[name] = model_class(name)(**given[name]).fit(dataset)
+                out[name] = model_class(name)(**given[name]).fit(dataset, start)
             advance(1)
     return out
 

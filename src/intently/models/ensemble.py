@@ -2,7 +2,9 @@
 
 The members learn once without the held-back part (each user's last event; the last days where customers
 buy again). There the ways of fusion.py are learned on four fifths of the users and compared on the rest;
-the best is learned anew from all of them, and the members once more from everything. What is fused are
+the best is learned anew from all of them, and the members once more from everything: what is trained
+step by step goes on from where it was. An ensemble that starts from an earlier one of the same members
+keeps its fusion. What is fused are
 the best items of each member, a few hundred; the other items follow behind, by the sum of their scores.
 
 Where it was measured (Amazon Beauty, validation) the stack ranks 5 % better than weights by rule and 17 %
@@ -13,18 +15,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, Final
 
 import numpy as np
 
 from intently import progress
 from intently.data import Dataset, Histories
-from intently.errors import InputError
+from intently.errors import InputError, NotReadyError
 from intently.models.base import State
 from intently.models.composite import Composite, Members, fitted_members, usual_members
 from intently.models.fusion import WAYS, Fusion, fuse, ndcg_of
 from intently.models.pools import Answered, answered, held_back, normal_scores, pooled
 from intently.models.space import Int, Space
+from intently.models.start import Start
 from intently.schema import DoubleArray, FloatArray
 
 ASKED: Final = 30_000
@@ -86,16 +90,35 @@ class Ensemble(Composite):
         names = tuple(sorted(given))
         met = np.bincount(dataset.histories().items, minlength=dataset.n_items)
         popularity = np.log1p(met).astype(np.float32)
-        case = held_back(dataset)
-        if case is None:  # nobody has two events
+        earlier = self._earlier(names)
+        case = None if earlier else held_back(dataset)
+        if earlier:
+            self.fusion, self.shares = replace(earlier.fused, popularity=popularity), dict(earlier.shares)
+            self.judged = dict(earlier.judged)
+        elif case is None:  # nobody has two events
             self.fusion = Fusion("ranks", names, NO_EDGES, np.ones((3, len(names))), popularity)
             self.shares = dict.fromkeys(names, 1 / len(names))
         else:
-            self.members = fitted_members(given, case.train)
+            self.members = fitted_members(given, case.train, self._start)
             known = answered(self.members, case, met_count=self.repeats, most=ASKED)
             self.fusion = self._chosen(names, known, popularity)
             self.shares = self.fusion.shares(known)
-        self.members = fitted_members(given, dataset)
+        again = self._start if earlier or case is None else Start.same_items(self)
+        self.members = fitted_members(given, dataset, again)
+
+    def _earlier(self, names: tuple[str, ...]) -> Ensemble | None:
+        """The ensemble that this training starts from, if it fuses the same members in the way asked for."""
+        found = self._start.part(self.name) if self._start else None
+        if not isinstance(found, Ensemble) or found.fused.names != names:
+            return None
+        return found if self.way in ("auto", found.way_taken) else None
+
+    @property
+    def fused(self) -> Fusion:
+        """How the members are fused; raises NotReadyError before `fit`."""
+        if self.fusion is None:
+            raise NotReadyError(f"{self.name} is not fitted", hint="call fit(dataset) first")
+        return self.fusion
 
     def _chosen(self, names: tuple[str, ...], known: Answered, popularity: FloatArray) -> Fusion:
         """The way to go, learned from all of `known`."""
@@ -115,20 +138,18 @@ class Ensemble(Composite):
     # -- answering -----------------------------------------------------------------------------
 
     def _scores(self, histories: Histories) -> FloatArray:
-        assert self.fusion is not None  # fit and load both set it
         parts = normal_scores(self.members, histories, met_count=self.repeats)
         pools = pooled(parts, histories, met_count=self.repeats)
         total = np.sum(parts, axis=0)
         out: FloatArray = (total / (1.0 + np.abs(total)) + BEHIND).astype(np.float32)
         users, width = np.nonzero(pools.places >= 0)
-        out[users, pools.places[users, width]] = self.fusion.order(pools)[users, width]
+        out[users, pools.places[users, width]] = self.fused.order(pools)[users, width]
         return out
 
     # -- keeping -------------------------------------------------------------------------------
 
     def _state(self) -> State:
-        assert self.fusion is not None
-        fusion = self.fusion
+        fusion = self.fused
         text = fusion.trees.model_to_string() if fusion.trees else ""
         facts: dict[str, DoubleArray] = {
             "edges": fusion.edges.astype(np.float64),

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from intently import progress
 from intently.data import Dataset, Histories
 from intently.errors import InputError
 from intently.evaluate import metrics
 from intently.models.base import BATCH, Recommender, State
-from intently.models.principal import principal
+from intently.models.principal import main_axes
 from intently.models.ranking import top_k
 from intently.models.space import Choice, Float, Int, Space
+from intently.models.warm import take_over
 from intently.nn.inference import encode
 from intently.nn.packing import Bags, Packed, pack, windows
 from intently.schema import FloatArray, IntArray, LongArray
@@ -28,6 +30,12 @@ HELD_LEAST = 50
 
 KEPT = ("vocabulary", "popularity", "table", "scale", "curve")
 """What is saved besides the encoder's weights."""
+
+LATER = ("norms", "text_map", "text_axes", "text_mean")
+"""What only a later training that starts from this one reads."""
+
+WARM_SHARE = 0.25
+"""Of `epochs`, for a training that starts from an earlier one."""
 
 
 class Sequence(Recommender):
@@ -44,6 +52,10 @@ class Sequence(Recommender):
     or `minutes` of wall time are spent, and keeps the best moving average of the weights. Answers
     need no torch. A user without history gets what is popular; items nobody met score below all
     others.
+
+    With `fit(..., start=...)` of an earlier model of the same shape, its items, text map and encoder are
+    where the training begins, new items begin where their texts or neighbours are (warm.py), and a
+    quarter of the epochs is trained.
 
     d: width. max_length: moments looked at. dropout: on tokens, attention and both parts of a block.
     batch_tokens: moments a step. epochs: at most. text: use `dataset.vectors` when there are some.
@@ -108,6 +120,10 @@ class Sequence(Recommender):
         self.scale: FloatArray = np.ones(1, np.float32)  # of cosines to logits
         self.weights: dict[str, FloatArray] = {}  # the encoder's; none when nobody has a next moment
         self.curve: FloatArray = np.zeros((0, 2), np.float32)  # loss and NDCG@10 of each epoch
+        self.norms: FloatArray = np.zeros(0, np.float32)  # lengths that `table` was scaled down from
+        self.text_map: FloatArray = np.zeros((0, self.d), np.float32)  # directions of texts to vectors
+        self.text_axes: FloatArray = np.zeros((0, 0), np.float32)  # text vectors to directions
+        self.text_mean: FloatArray = np.zeros(0, np.float32)
 
     # -- learning ------------------------------------------------------------------------------
 
@@ -143,12 +159,18 @@ class Sequence(Recommender):
         from intently.nn.next_item import NextItem
         from intently.nn.training import Plan, train
 
+        earlier = self._earlier()
+        directions = None if vectors is None else self._directions(vectors, earlier)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             encoder = Encoder(self.d, self.blocks, self.heads, self.max_length, self.dropout)
-            text = None if vectors is None else torch.from_numpy(principal(vectors, 2 * self.d))
+            text = None if directions is None else torch.from_numpy(directions)
             share = torch.from_numpy(self.popularity)
             net = NextItem(encoder, self.d, share, text, self.candidates, self.seed)
+        epochs = self.epochs
+        if earlier is not None and self._start is not None:
+            take_over(net, earlier, self._start.place[self.vocabulary], bags)
+            epochs = max(1, round(WARM_SHARE * self.epochs))
 
         def batches() -> Iterator[tuple[Packed, Packed]]:
             for first, size in windows(bags.ends, lengths, self.max_length, self.batch_tokens, random):
@@ -158,14 +180,38 @@ class Sequence(Recommender):
             self._take(net)
             return self._ndcg(bags, held)
 
-        plan = Plan(self.epochs, self.learning_rate, minutes=self.minutes, seed=self.seed)
-        epochs = train(net, batches, net.loss, validate if len(held) else None, plan)
+        plan = Plan(epochs, self.learning_rate, minutes=self.minutes, seed=self.seed)
+        done = train(net, batches, net.loss, validate if len(held) else None, plan)
         self._take(net)
-        self.curve = np.array([(e.loss, e.validation) for e in epochs], np.float32)
+        self.curve = np.array([(e.loss, e.validation) for e in done], np.float32)
+
+    def _earlier(self) -> Sequence | None:
+        """The model that this training starts from: one of the same shape, that learned something."""
+        found = self._start.part(self.name) if self._start else None
+        if not isinstance(found, Sequence) or not found.weights or not len(found.norms):
+            return None
+        for field in ("d", "blocks", "heads", "max_length"):
+            old, new = getattr(found, field), getattr(self, field)
+            if old != new:
+                progress.note(f"sequence starts afresh: {field} was {old}, is {new}")
+                return None
+        return found
+
+    def _directions(self, vectors: FloatArray, earlier: Sequence | None) -> FloatArray:
+        """(n, <= 2 d) main directions of text vectors: those of the earlier model where it has some."""
+        if earlier is not None and earlier.text_axes.shape[0] == vectors.shape[1]:
+            self.text_mean, self.text_axes = earlier.text_mean, earlier.text_axes
+        else:
+            self.text_mean, self.text_axes = main_axes(vectors, 2 * self.d)
+        return np.ascontiguousarray((vectors - self.text_mean) @ self.text_axes, np.float32)
 
     def _take(self, net: NextItem) -> None:
         """The network's weights as arrays."""
-        self.table = net.table().detach().numpy().copy()
+        whole = net.vectors().detach().numpy()
+        self.norms = np.linalg.norm(whole, axis=1).astype(np.float32)
+        self.table = np.asarray(whole / np.maximum(self.norms, 1e-12)[:, None], np.float32)
+        if net.map is not None:
+            self.text_map = net.map.weight.detach().numpy().T.copy()
         self.scale = net.log_scale.detach().exp().numpy().reshape(1)
         self.weights = {name: value.numpy().copy() for name, value in net.encoder.state_dict().items()}
 
@@ -226,12 +272,14 @@ class Sequence(Recommender):
     # -- keeping -------------------------------------------------------------------------------
 
     def _state(self) -> State:
-        own = {name: getattr(self, name) for name in KEPT}
+        own = {name: getattr(self, name) for name in (*KEPT, *LATER)}
         return own | {f"encoder.{name}": value for name, value in self.weights.items()}
 
     def _restore(self, state: State) -> None:
         for name in KEPT:
             setattr(self, name, state[name])
+        for name in LATER:
+            setattr(self, name, state.get(name, getattr(self, name)))  # models of before have none
         self.weights = {
             name.removeprefix("encoder."): value
             for name, value in state.items()

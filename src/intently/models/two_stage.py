@@ -126,7 +126,7 @@ class TwoStage(Recommender):
         with progress.track("fitting inner models", total=len(self.inner)) as advance:
             for name, settings in self.inner.items():
                 with progress.part(name):
-                    fitted[name] = model_class(name)(**settings).fit(past)
+                    fitted[name] = model_class(name)(**settings).fit(past, self._start)
                 advance(1)
         return fitted
 

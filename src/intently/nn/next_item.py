@@ -44,9 +44,13 @@ class NextItem(nn.Module):
         self.candidates = candidates
         self.generator = torch.Generator().manual_seed(seed)
 
+    def vectors(self) -> Tensor:
+        """(n_items, d) item vectors before they are scaled to length one."""
+        return self.own if self.map is None else self.own + self.map(self.text)
+
     def table(self) -> Tensor:
         """(n_items, d) item vectors, of length one."""
-        return _unit(self.own if self.map is None else self.own + self.map(self.text))
+        return _unit(self.vectors())
 
     def rows(self, columns: Tensor) -> Tensor:
         """(columns, d): the vectors of some items, without making all."""
