@@ -164,6 +164,27 @@ def test_a_shop_without_times_is_trained_on_its_order(tmp_path: Path) -> None:
     assert "blend" in outcome.report.results
 
 
+def test_a_training_may_go_on_from_a_model_that_saw_nothing_of_the_judging_days(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, horizon_days=14.0)
+    before = shop().as_of(shop().end_s - 14 * DAY_S)
+    train(before, settings)
+    epochs = {}
+    for name, start in (("afresh", ""), ("warm", "live")):
+        outcome = train(shop(), settings, warm_start=start)
+        inner = artifact.load(settings.artifacts / outcome.version).model.models["sequence"]  # type: ignore[attr-defined]
+        epochs[name] = len(inner.curve)
+    assert epochs["warm"] < epochs["afresh"]
+
+
+def test_a_model_that_saw_the_judging_days_is_no_start(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, horizon_days=14.0)
+    train(shop(), settings, stage="quick")
+    with pytest.raises(InputError, match=r"learned from events that this training is judged on"):
+        train(shop(), settings, warm_start="live")
+    with pytest.raises(InputError, match=r"no published model at 'nowhere'"):
+        train(shop(), settings, warm_start="nowhere")
+
+
 def test_an_empty_home_is_refused_with_the_next_step(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no shop in .*intently import"):
         load_shop(Settings(home=tmp_path))
