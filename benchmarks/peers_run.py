@@ -1,7 +1,8 @@
 """How do other people's recommenders do on the same question, in the same run, and at what cost?
 
     python benchmarks/peers_run.py --data DIR [--peers rectools:esasrec,implicit:bpr]
-                                   [--models sequence,linear,blend] [--texts] [--minutes 30] [--env DIR]
+                                   [--models sequence,linear,blend] [--texts] [--minutes 30]
+                                   [--env DIR] [--keep DIR]
 
 The question and the split are those of next_item.py: the same histories are asked, the same item is right,
 all items are ranked, nothing met comes back. Each peer runs in a virtual environment of its own, which is
@@ -12,6 +13,7 @@ After each epoch everyone is asked the validation split (last but one item), pee
 seconds count all threads from the start of training, tuning included, and stand still while judging. A
 peer keeps the epoch that is best on that split; ours choose by what they hold back themselves. `--minutes`
 ends a peer after so many CPU minutes; its row then says `stopped: minutes` and its best is the best so far.
+A run with `--keep` that was cut off goes on: a model that is finished there is not run again.
 
 Ours are run first. One JSON line a model on standard output, peers first; ours carry `against`: how many
 CPU seconds it took us to come to the best validation NDCG@10 of each peer of the run, as a share of what
@@ -59,11 +61,16 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder as for next_item.py")
-    parser.add_argument("--peers", default="rectools:esasrec", help="comma-separated PEER:VARIANT, or none")
+    parser.add_argument(
+        "--peers", default="rectools:esasrec", help="comma-separated PEER:VARIANT[@MINUTES], or none"
+    )
     parser.add_argument("--models", default="sequence,linear,blend", help="ours, comma-separated")
     parser.add_argument("--texts", action="store_true", help="ours may read the items' texts; no peer can")
     parser.add_argument("--minutes", type=float, default=0.0, help="CPU minutes a peer, 0: no limit")
     parser.add_argument("--env", type=Path, default=DEFAULT_ENV, help="folder of the environments")
+    parser.add_argument(
+        "--keep", type=Path, help="folder of this run: what is finished there is not run again"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-record", action="store_true", help="do not append to results/peers.jsonl")
     parser.add_argument("--child", default="", help=argparse.SUPPRESS)
@@ -75,39 +82,33 @@ def arguments() -> argparse.Namespace:
 
 def parent(options: argparse.Namespace) -> int:
     """Check everything first, make the environments, then one process a peer and a model."""
-    peers = _chosen(options.peers)
+    peers = _chosen(options.peers, options.minutes)
     models = [name for name in options.models.split(",") if name]
     for name in models:
         model_class(name)
     dataset = next_item.read_shop(options.data)
     task, truth = exchanged(dataset)
-    pythons = {peer: ready(peer, options.env) for peer in {peer for peer, _ in peers}}
+    pythons = {peer: ready(peer, options.env) for peer in {name.split(":")[0] for name in peers}}
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+        folder = options.keep.resolve() if options.keep else Path(place)
         write_task(folder / "exchange", task)
         vectors = _vectors(options.data, folder) if options.texts else []
         about = {"data": options.data.resolve().name, "seed": options.seed, "items": dataset.n_items}
         own = {name: _run(name, _own_command(options, name, vectors), folder, task, truth) for name in models}
-        theirs: dict[str, dict[str, Any] | None] = {}
-        for peer, variant in peers:
-            name = f"{peer}:{variant}"
-            words = _peer_command(options, pythons[peer], peer, variant)
-            theirs[name] = _run(name, words, folder, task, truth)
-            _told(theirs[name], about, options.no_record)
-    ran = {name: row for name, row in theirs.items() if row is not None}
+        theirs = {
+            name: _run(name, _peer_command(options, pythons, name, minutes), folder, task, truth)
+            for name, minutes in peers.items()
+        }
+    ran = {name: row | about for name, row in theirs.items() if row is not None}
     for row in own.values():
         if row is not None:
-            compared = {name: against(row, peer) for name, peer in ran.items()}
-            _told(row | {"against": compared}, about | {"texts": bool(vectors)}, options.no_record)
+            compared = {name: against(row, ran[name]) for name in theirs if name in ran}
+            ran[row["model"]] = row | {"against": compared, "texts": bool(vectors)} | about
+    for row in ran.values():
+        print(json.dumps(row))
+        if not options.no_record:
+            record("peers", row)
     return 1 if None in [*own.values(), *theirs.values()] else 0
-
-
-def _told(row: dict[str, Any] | None, about: dict[str, Any], only_print: bool) -> None:
-    """Print a row and keep it."""
-    if row is not None:
-        print(json.dumps(row | about), flush=True)
-        if not only_print:
-            record("peers", row | about)
 
 
 def exchanged(dataset: Dataset) -> tuple[Task, Ints]:
@@ -145,22 +146,28 @@ def against(own: dict[str, Any], peer: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _chosen(text: str) -> list[tuple[str, str]]:
-    """The peers asked for; raises InputError for one that there is not."""
-    words = [] if text == "none" else [word for word in text.split(",") if word]
-    chosen = []
-    for word in words:
-        peer, _, variant = word.partition(":")
+def _chosen(text: str, minutes: float) -> dict[str, float]:
+    """{PEER:VARIANT: CPU minutes}; raises InputError for one that there is not."""
+    chosen = {}
+    for word in [] if text == "none" else filter(None, text.split(",")):
+        name, _, own = word.partition("@")
+        peer, _, variant = name.partition(":")
         if peer not in PEERS or variant not in PEERS[peer].variants:
             known = [f"{name}:{v}" for name, each in PEERS.items() for v in each.variants]
-            raise InputError(f"no peer {word!r}", hint=f"there are {', '.join(known)}")
-        chosen.append((peer, variant))
+            raise InputError(f"no peer {name!r}", hint=f"there are {', '.join(known)}")
+        try:
+            chosen[name] = float(own) if own else minutes
+        except ValueError as error:
+            raise InputError(f"minutes of {name} must be a number, got {own!r}") from error
     return chosen
 
 
-def _peer_command(options: argparse.Namespace, python: Path, peer: str, variant: str) -> list[str]:
-    words = [str(python), str(HERE / "peers" / PEERS[peer].script), "{exchange}", "{out}"]
-    return [*words, "--variant", variant, "--minutes", str(options.minutes), "--seed", str(options.seed)]
+def _peer_command(
+    options: argparse.Namespace, pythons: dict[str, Path], name: str, minutes: float
+) -> list[str]:
+    peer, _, variant = name.partition(":")
+    words = [str(pythons[peer]), str(HERE / "peers" / PEERS[peer].script), "{exchange}", "{out}"]
+    return [*words, "--variant", variant, "--minutes", str(minutes), "--seed", str(options.seed)]
 
 
 def _own_command(options: argparse.Namespace, name: str, vectors: list[str]) -> list[str]:
@@ -178,16 +185,18 @@ def _vectors(data: Path, folder: Path) -> list[str]:
 
 
 def _run(name: str, command: list[str], folder: Path, task: Task, truth: Ints) -> dict[str, Any] | None:
-    """The row of one model; None when its process failed before its first epoch was over."""
+    """The row of one model; None when its process failed."""
     out = folder / name.replace(":", "-")
-    out.mkdir()
-    places = {"{exchange}": str(folder / "exchange"), "{out}": str(out)}
-    print(f"{name} ...", file=sys.stderr, flush=True)
-    words = [places.get(word, word) for word in command]
-    done = subprocess.run(words, stdout=sys.stderr, cwd=out, check=False)
-    if done.returncode or not (out / "result.json").exists():
-        print(f"{name}: failed with exit code {done.returncode}", file=sys.stderr)
-        return None
+    out.mkdir(exist_ok=True)
+    if not (out / "finished").exists():
+        places = {"{exchange}": str(folder / "exchange"), "{out}": str(out)}
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        words = [places.get(word, word) for word in command]
+        done = subprocess.run(words, stdout=sys.stderr, cwd=out, check=False)
+        if done.returncode or not (out / "result.json").exists():
+            print(f"{name}: failed with exit code {done.returncode}", file=sys.stderr)
+            return None
+        (out / "finished").touch()
     result = json.loads((out / "result.json").read_text())
     curve = result.pop("curve")
     at = best_of(curve)
