@@ -86,15 +86,11 @@ class CoVisit(Recommender):
         self.near = sparse.csr_matrix((0, 0), dtype=np.float32)  # (n_items, n_items)
 
     def _fit(self, dataset: Dataset) -> None:
-        n_items = dataset.n_items
         self.popularity = share_of_best(dataset)
-        histories = dataset.histories().last(LONGEST)
-        together, _ = moments(histories, n_items)
-        earlier, later = next_pairs(histories, n_items, self.gap, LEAST)
-        counts = np.bincount(together.indices, minlength=n_items).astype(np.float64)
-        scale = 1.0 / np.sqrt(np.maximum(counts + self.shrink, 1.0))
-        products = [(together, together, 1.0), (earlier, later, 1.0), (later, earlier, self.backward)]
-        self.near = nearest(products, scale, self.n_neighbours)
+        histories = dataset.histories()
+        self.near = item_graph(
+            histories, dataset.n_items, self.gap, self.backward, self.shrink, self.n_neighbours
+        )
 
     def _scores(self, histories: Histories) -> FloatArray:
         weights = (self.decay**histories.steps_back).astype(np.float32)
@@ -116,6 +112,19 @@ class CoVisit(Recommender):
         self.near = sparse.csr_matrix(parts, shape=(self.n_items, self.n_items))
 
 
+def item_graph(
+    histories: Histories, n_items: int, gap: float, backward: float, shrink: float, k: int
+) -> sparse.csr_matrix:
+    """(n_items, n_items): near(i, j) of the `k` nearest j of each i, as CoVisit counts it."""
+    recent = histories.last(LONGEST)
+    together, _ = moments(recent, n_items)
+    earlier, later = next_pairs(recent, n_items, gap, LEAST)
+    counts = np.bincount(together.indices, minlength=n_items).astype(np.float64)
+    scale = 1.0 / np.sqrt(np.maximum(counts + shrink, 1.0))
+    products = [(together, together, 1.0), (earlier, later, 1.0), (later, earlier, backward)]
+    return nearest(products, scale, k)
+
+
 Product = tuple[sparse.csr_matrix, sparse.csr_matrix, float]
 
 
@@ -135,7 +144,7 @@ def nearest(products: list[Product], scale: DoubleArray, k: int) -> sparse.csr_m
             for left, right, weight in used:
                 block = block + (left[:, start:stop].T @ right) * np.float32(weight)
             left_scale = sparse.diags(scale[start:stop].astype(np.float32))
-            parts.append(_largest((left_scale @ block @ right_scale).tocsr(), start, k))
+            parts.append(largest((left_scale @ block @ right_scale).tocsr(), start, k))
             advance(stop - start)
     return sparse.vstack(parts, format="csr", dtype=np.float32)
 
@@ -153,7 +162,7 @@ def _blocks(pairs: list[tuple[sparse.csc_matrix, sparse.csr_matrix]], n_items: i
     return stops
 
 
-def _largest(block: sparse.csr_matrix, offset: int, k: int) -> sparse.csr_matrix:
+def largest(block: sparse.csr_matrix, offset: int, k: int) -> sparse.csr_matrix:
     """The `k` largest entries of each row, without item offset + row itself; ties to smaller ids."""
     block.sort_indices()
     keep = np.zeros(block.nnz, bool)
