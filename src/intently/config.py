@@ -31,6 +31,9 @@ class Settings(BaseModel):
     horizon_days: float = Field(default=28.0, gt=0, description="P(event within this many days)")
     encoder: str = Field(default="", description="path of a transformers folder; empty: by the texts")
     speed: str = Field(default="auto", description="auto, exact, fast or fastest: how texts are encoded")
+    minutes: float = Field(
+        default=0.0, ge=0, description="what training may take on two cores; 0: what the data is worth"
+    )
     seed: int = Field(default=0, ge=0, description="seed of everything random")
     wandb: bool = Field(default=False, description="also log every run to W&B, offline without a key")
     models: Mapping[str, Mapping[str, Any]] = Field(

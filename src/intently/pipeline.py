@@ -99,7 +99,7 @@ def train(
         "stage": stage,
         "warm_start": warm_start,
         "target": settings.target or dataset.target,
-        **settings.model_dump(include={"horizon_days", "encoder", "speed", "seed"}),
+        **settings.model_dump(include={"horizon_days", "encoder", "speed", "minutes", "seed"}),
     }
     with record(settings.home, "train", settings=asked, wandb=settings.wandb) as run:
         run.saw(dataset)

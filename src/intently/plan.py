@@ -21,8 +21,7 @@ from intently.data.histories import DAY_S
 from intently.language.choice import HAN_SHARE, mostly_han
 from intently.models.boosted import Boosted
 from intently.models.ensemble import ASKED
-from intently.models.sequence import Sequence
-from intently.recipe import Recipe, choose, judging_case
+from intently.recipe import Recipe, choose, judging_case, moment_s
 
 REFERENCE_S = 0.029
 """Seconds of `speed`'s work on the reference machine (EPYC, 2 cores)."""
@@ -32,7 +31,6 @@ TEXT_S, CHINESE_TEXT_S, UNPACK_S = 1.5e-3, 4.5e-3, 4.0
 EVENT_S = {"popular": 2e-7, "repeat": 2.2e-6, "covisit": 1.3e-5, "linear": 2e-5, "content": 2e-6}
 EASE_EVENT_S = 1e-6
 LINEAR_CUBE_S = 1.3e-11
-MOMENT_S, MOMENT_ITEM_S = 3.1e-5, 3.4e-9  # one moment of one epoch; softmax over each item
 PAIR_S, PAIR_ROUND_S = 1.4e-6, 8e-8
 ROUNDS = 150  # early stopping usually ends between 70 and all 200
 CELL_S = 1.0e-7  # one item of one user's dense scores, all inner models
@@ -151,6 +149,5 @@ def _fit_s(train: Dataset, name: str, given: dict[str, object]) -> float:
         seconds += LINEAR_CUBE_S * min(met, int(str(given.get("max_items", 6_000)))) ** 3
     if name == "sequence":
         moments = train.events.select(pl.struct("user", "time_s").n_unique()).item()
-        each_s = MOMENT_S + MOMENT_ITEM_S * min(met, Sequence().candidates)
-        seconds = moments * int(str(given["epochs"])) * each_s
+        seconds = moments * int(str(given["epochs"])) * moment_s(train)
     return seconds

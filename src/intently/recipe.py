@@ -19,6 +19,10 @@ from intently.models.base import REPEAT_SHARE
 from intently.models.composite import usual_members
 
 CUTS = 3
+MOMENT_S, MOMENT_ITEM_S = 3.1e-5, 3.4e-9
+"""Seconds of one moment of one epoch of `sequence`, and of each item in its softmax; two cores."""
+SEQUENCE_SHARE = 0.5
+"""Of a budget in minutes; the rest is for the other models, the tables of the past and the judging."""
 MOMENTS_READ, LEAST_EPOCHS, MOST_EPOCHS = 1_500_000, 2, 40
 LEAST_EVENTS = 2_000
 """Fewer events than this teach trees nothing that a blend does not know."""
@@ -125,12 +129,16 @@ def by_rule(train: Dataset, settings: Settings, *, stage: str = "full") -> Recip
     cuts = min(CUTS, int(span_days / settings.horizon_days) - 1)
     if train.n_events < LEAST_EVENTS:
         return Recipe("blend", {}, baselines, "blend: too few events for trees to learn from")
-    sequence = {"epochs": sequence_epochs(train), "seed": settings.seed}
-    if not train.timed or cuts < 1:
-        members = {**usual_members(train), "sequence": sequence}
+    ordered_only = not train.timed or cuts < 1
+    epochs = sequence_epochs(train, settings.minutes, fits=2 if ordered_only else 1)
+    sequence = {"sequence": {"epochs": epochs, "seed": settings.seed}} if epochs else {}
+    if not epochs:
+        progress.note(f"sequence is left out: {settings.minutes:g} minutes are too few for one epoch")
+    if ordered_only:
+        members = {**usual_members(train), **sequence}
         why = "ensemble: too short a span, or no times, for a model of probabilities"
         return Recipe("ensemble", {"models": members, "seed": settings.seed}, baselines, why)
-    inner: dict[str, dict[str, Any]] = {"covisit": {}, "linear": dict(TASTE), "sequence": sequence}
+    inner: dict[str, dict[str, Any]] = {"covisit": {}, "linear": dict(TASTE), **sequence}
     chosen = {
         "inner": inner,
         "horizon_days": settings.horizon_days,
@@ -142,10 +150,21 @@ def by_rule(train: Dataset, settings: Settings, *, stage: str = "full") -> Recip
     return Recipe("boosted", chosen, baselines, f"boosted over {', '.join(inner)}, {cuts} training cuts")
 
 
-def sequence_epochs(train: Dataset) -> int:
+def sequence_epochs(train: Dataset, minutes: float = 0.0, fits: int = 1) -> int:
     """Passes over the data that make MOMENTS_READ moments: work is bounded, and no clock decides.
 
-    A budget in minutes would train another model on a slower machine: same seed, other bytes.
+    minutes: a budget of the whole training instead, counted at the speed of the reference machine, as a
+    clock would train another model on a slower one: same seed, other bytes. Half of it is for `fits`
+    trainings of the sequence model; 0 where that is not enough for one pass.
     """
-    moments = train.events.select("user", "time_s").n_unique()
-    return int(min(MOST_EPOCHS, max(LEAST_EPOCHS, MOMENTS_READ // max(moments, 1))))
+    moments = max(train.events.select("user", "time_s").n_unique(), 1)
+    if not minutes:
+        return int(min(MOST_EPOCHS, max(LEAST_EPOCHS, MOMENTS_READ // moments)))
+    return int(min(MOST_EPOCHS, SEQUENCE_SHARE * minutes * 60 // (fits * moments * moment_s(train))))
+
+
+def moment_s(train: Dataset) -> float:
+    """Seconds of one moment of one epoch of `sequence` on the reference machine."""
+    from intently.models.sequence import Sequence
+
+    return MOMENT_S + MOMENT_ITEM_S * min(train.events["item"].n_unique(), Sequence().candidates)

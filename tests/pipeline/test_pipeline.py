@@ -20,7 +20,7 @@ from intently.errors import InputError
 from intently.models.boosted import Boosted
 from intently.pipeline import Outcome, load_shop, train
 from intently.plan import forecast
-from intently.recipe import LEAST_EVENTS, MOST_EPOCHS, choose, sequence_epochs
+from intently.recipe import LEAST_EVENTS, MOST_EPOCHS, choose, moment_s, sequence_epochs
 from intently.schema import EVENT_CODES
 from intently.training import Steps
 from tiny_shops import chain, checkerboard, weekly_basket
@@ -118,6 +118,17 @@ def test_no_clock_decides_what_is_learned() -> None:
     assert recipe.settings["inner"]["sequence"] == {"epochs": MOST_EPOCHS, "seed": 0}
     again = replace(shop(), events=pl.concat([shop().events] * 3))
     assert sequence_epochs(again) == MOST_EPOCHS  # the same moments, however many lines each
+
+
+def test_a_budget_in_minutes_bounds_the_epochs_by_sizes_alone() -> None:
+    moments = shop().events.select("user", "time_s").n_unique()
+    one_epoch_minutes = moments * moment_s(shop()) / 60
+    assert sequence_epochs(shop(), 2 * 5.5 * one_epoch_minutes) == 5
+    assert sequence_epochs(shop(), 2 * 5.5 * one_epoch_minutes, fits=2) == 2
+    assert sequence_epochs(shop(), 60.0) == MOST_EPOCHS
+    short = choose(shop(), Settings(horizon_days=14.0, minutes=one_epoch_minutes))
+    assert list(short.settings["inner"]) == ["covisit", "linear"]
+    assert "sequence" in choose(shop(), Settings(horizon_days=14.0, minutes=60.0)).settings["inner"]
 
 
 def test_the_target_of_the_settings_is_what_is_learned_and_judged(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
 def train(
     quick: bool = typer.Option(False, help="Only what can answer within seconds."),
     horizon_days: float | None = typer.Option(None, help="Predict this many days ahead."),
+    minutes: float | None = typer.Option(None, help="What training may take; 0: what the data is worth."),
     seed: int | None = typer.Option(None, help="Seed of everything random."),
     speed: str | None = typer.Option(None, help="How texts are encoded: auto, exact, fast or fastest."),
     warm_start: str = typer.Option("", help="Go on from `live` or from the folder of a published model."),
@@ -50,6 +51,7 @@ def train(
         model_settings=model_settings,
         home=home,
         horizon_days=horizon_days,
+        minutes=minutes,
         seed=seed,
         speed=speed,
         wandb=wandb or None,
