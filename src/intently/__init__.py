@@ -24,6 +24,7 @@ _PUBLIC = {
     "Ensemble": "intently.models.ensemble",
     "Content": "intently.models.content",
     "Sequence": "intently.models.sequence",
+    "Adversarial": "intently.models.adversarial",
     "Boosted": "intently.models.boosted",
     "Click": "intently.models.click",
     "evaluate": "intently.evaluate",

@@ -19,7 +19,8 @@ from intently.errors import InputError
 from intently.evaluate import Case, judge, temporal
 from intently.evaluate.chances import ask_pairs
 from intently.evaluate.classification import auc, best_threshold, calibration_error, decide, log_loss
-from intently.models.click import Click
+from intently.models.click import NETWORKS, Click
+from intently.models.interests import MOST, attended, main_items
 from intently.models.popular import Popular
 from intently.schema import FloatArray
 
@@ -50,13 +51,14 @@ def readers(n_users: int = 240, seed: int = 0) -> Dataset:
     return Dataset.from_frames(events, items).with_vectors(vectors.astype(np.float32))
 
 
-def reader(text: bool = True, seed: int = 0) -> Click:
-    return Click({"popular": {}}, 4.0, cuts=2, n_new=76, epochs=8, learning_rate=3e-3, text=text, seed=seed)
+def reader(text: bool = True, seed: int = 0, network: str = "deep") -> Click:
+    few = {"n_new": 76, "epochs": 8, "learning_rate": 3e-3}
+    return Click({"popular": {}}, 4.0, cuts=2, **few, text=text, network=network, seed=seed)  # type: ignore[arg-type]
 
 
-@lru_cache(maxsize=1)
-def bookish() -> Click:
-    return reader().fit(readers())
+@lru_cache(maxsize=6)
+def bookish(network: str = "deep") -> Click:
+    return reader(network=network).fit(readers())
 
 
 @lru_cache(maxsize=1)
@@ -67,24 +69,33 @@ def case() -> Case:
     return temporal(shop.with_vectors(shelves), horizon_days=FORTNIGHT)
 
 
-@lru_cache(maxsize=1)
-def fitted() -> Click:
-    return Click(horizon_days=FORTNIGHT, cuts=3, epochs=12, learning_rate=3e-3).fit(case().train)
+@lru_cache(maxsize=6)
+def fitted(network: str = "deep") -> Click:
+    return Click(horizon_days=FORTNIGHT, cuts=3, epochs=12, learning_rate=3e-3, network=network).fit(
+        case().train
+    )
 
 
-def test_finds_the_planted_rule_that_text_decides() -> None:
+every_network = pytest.mark.parametrize("network", NETWORKS)
+
+
+@every_network
+def test_finds_the_planted_rule_that_text_decides(network: str) -> None:
     """Books that nobody ever bought, asked about: only their texts can tell them apart."""
     unsold = list(range(N_ITEMS - N_TASTES, N_ITEMS))
     asked = readers().histories(list(range(40)))
-    chance = np.stack(bookish().probability(asked, [unsold] * 40))
+    chance = np.stack(bookish(network).probability(asked, [unsold] * 40))
     right = np.arange(N_TASTES)[None] == np.arange(40)[:, None] % N_TASTES
     assert auc(right.ravel(), chance.ravel().astype(np.float64)) > 0.97
+    if network != "deep":
+        return
     blind = np.stack(reader(text=False).fit(readers()).probability(asked, [unsold] * 40))
     assert auc(right.ravel(), blind.ravel().astype(np.float64)) < 0.6
 
 
-def test_chances_hold_on_weeks_that_were_never_seen() -> None:
-    pairs = ask_pairs(fitted(), case())
+@every_network
+def test_chances_hold_on_weeks_that_were_never_seen(network: str) -> None:
+    pairs = ask_pairs(fitted(network), case())
     assert len(pairs.chance) > 3000
     assert calibration_error(pairs.label, pairs.chance) < 0.03
     assert calibration_error(pairs.label, pairs.chance, equal_mass=True) < 0.03
@@ -131,34 +142,38 @@ def without(histories: Histories, item: int) -> Histories:
     )
 
 
-def test_a_reason_is_true_without_the_evidence_the_chance_falls() -> None:
-    told = 0
+@every_network
+def test_a_reason_is_true_without_the_evidence_the_chance_falls(network: str) -> None:
+    model, told = fitted(network), 0
     for row in range(20):
         histories = case().histories.select([row])
-        best = int(fitted().top_k(histories, 1).items[0, 0])
-        first = fitted().reasons(histories, [best])[0][0]
+        best = int(model.top_k(histories, 1).items[0, 0])
+        first = model.reasons(histories, [best])[0][0]
         if first.code in ("habit", "rhythm"):
             told += 1
-            before = fitted().probability(histories, [[best]])[0][0]
-            assert fitted().probability(without(histories, best), [[best]])[0][0] < before
+            before = model.probability(histories, [[best]])[0][0]
+            assert model.probability(without(histories, best), [[best]])[0][0] < before
     assert told > 10
 
 
-def test_text_is_the_reason_where_text_decides() -> None:
+@every_network
+def test_text_is_the_reason_where_text_decides(network: str) -> None:
     histories = readers().histories([1])
     unsold = N_ITEMS - N_TASTES + 1  # of the user's taste
-    assert "text" in [reason.code for reason in bookish().reasons(histories, [unsold])[0]]
-    assert bookish().reasons(histories, []) == []
+    assert "text" in [reason.code for reason in bookish(network).reasons(histories, [unsold])[0]]
+    assert bookish(network).reasons(histories, []) == []
 
 
-def test_effects_add_up_to_what_tells_a_user_from_a_stranger() -> None:
+@every_network
+def test_effects_add_up_to_what_tells_a_user_from_a_stranger(network: str) -> None:
+    model = fitted(network)
     histories = case().histories.select([3])
-    pairs = fitted()._pairs(histories)
-    effects = fitted()._effects(histories, pairs).sum(axis=1)
-    strange = fitted()._inputs(fitted()._pairs(histories.last(0), [pairs.items.tolist()]))
-    columns = [i for i, name in enumerate(fitted()._ready().names) if name.startswith("item_")]
+    pairs = model._pairs(histories)
+    effects = model._effects(histories, pairs).sum(axis=1)
+    strange = model._inputs(model._pairs(histories.last(0), [pairs.items.tolist()]))
+    columns = [i for i, name in enumerate(model._ready().names) if name.startswith("item_")]
     strange[:, columns] = 0.0
-    gap = fitted()._log_odds(pairs) - fitted()._forward(strange)
+    gap = model._log_odds(pairs) - model._forward(strange)
     np.testing.assert_allclose(effects, gap, atol=0.15 * np.abs(gap).max())
 
 
@@ -174,8 +189,9 @@ def test_no_hidden_layer_is_a_logistic_regression() -> None:
     assert plain.reasons(histories, [int(pairs.items[0])])
 
 
-def test_answers_without_torch(tmp_path: Path) -> None:
-    bookish().save(tmp_path)
+@every_network
+def test_answers_without_torch(network: str, tmp_path: Path) -> None:
+    bookish(network).save(tmp_path)
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from pathlib import Path\n"
@@ -187,7 +203,7 @@ def test_answers_without_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     listed, told = done.stdout.splitlines()
-    wanted = bookish().top_k(Histories.of([[0, 4, 8]], at_s=2e6), 3).items[0]
+    wanted = bookish(network).top_k(Histories.of([[0, 4, 8]], at_s=2e6), 3).items[0]
     assert listed.split() == [str(item) for item in wanted]
     assert told == "1"
 
@@ -196,6 +212,9 @@ def test_answers_without_torch(tmp_path: Path) -> None:
     ("settings", "said"),
     [
         ({"hidden": (64, 0)}, "hidden"),
+        ({"network": "depp"}, "network must be one of deep, cross, interest, got 'depp'"),
+        ({"crosses": 0}, "crosses must be at least 1"),
+        ({"rank": -1}, "rank must not be negative"),
         ({"width": 0}, "width must be at least 1, got 0"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
@@ -214,3 +233,44 @@ def test_a_handful_of_users_is_enough() -> None:
     few = replace(few, events=few.events.filter(pl.col("user") < 6))
     model = Click({"popular": {}}, FORTNIGHT, cuts=2, epochs=2).fit(few)
     assert model.top_k(few.histories([0]), 3).items.min() >= 0
+
+
+@pytest.mark.parametrize("network", ["cross", "interest"])
+def test_same_seed_same_bytes_and_what_is_loaded_answers_the_same(network: str, tmp_path: Path) -> None:
+    again = reader(network=network).fit(readers())
+    for name, model in {"a": bookish(network), "b": again}.items():
+        model.save(tmp_path / name)
+    assert (tmp_path / "a/arrays.safetensors").read_bytes() == (
+        tmp_path / "b/arrays.safetensors"
+    ).read_bytes()
+    asked = readers().histories([0, 5])
+    loaded = Click.load(tmp_path / "a")
+    np.testing.assert_array_equal(loaded.scores(asked), bookish(network).scores(asked))
+
+
+@pytest.mark.parametrize("network", ["cross", "interest"])
+def test_without_texts_every_network_answers_and_gives_reasons(network: str) -> None:
+    model = Click(horizon_days=FORTNIGHT, cuts=2, epochs=2, text=False, network=network, rank=4)
+    histories = case().histories.select([3])
+    best = int(model.fit(case().train).top_k(histories, 1).items[0, 0])
+    assert model.reasons(histories, [best])[0]
+
+
+def test_the_items_bought_most_and_latest_are_looked_at() -> None:
+    two = Histories.of([[7, 3, 3, 5], []], at_s=10 * DAY_S)
+    ids, ages, times = main_items(two).reshape(2, 3, MOST).transpose(1, 0, 2)
+    assert ids[0, :3].tolist() == [3.0, 5.0, 7.0]
+    assert (ids[0, 3:] == -1).all()
+    assert (ids[1] == -1).all()
+    np.testing.assert_allclose(np.expm1(ages[0, :3] * np.log1p(365.0)), [2.0, 1.0, 4.0], rtol=1e-5)
+    np.testing.assert_allclose(np.exp(times[0, :3]), [2.0, 1.0, 1.0], rtol=1e-6)
+
+
+def test_ties_tell_the_same_item_and_the_same_category_finest_first() -> None:
+    main = main_items(Histories.of([[2, 0]], at_s=DAY_S))  # 0 is the latest
+    levels = np.array([[0, 0, 0, 1], [0, 1, 1, 2]], np.int32)  # the finest last
+    seen = attended(main, np.array([1], np.int32), np.eye(4, 2, dtype=np.float32), levels)
+    assert seen.there[0].sum() == 2
+    assert seen.ties[0, :2].tolist() == [[0.0, 0.0, 1.0], [0.0, 1.0, 1.0]]
+    assert seen.candidate[0].tolist() == [0.0, 1.0]
+    assert seen.items[0, :2].tolist() == [[1.0, 0.0], [0.0, 0.0]]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from intently.nn.deep import Deep
-from intently.nn.inference import deep, deep_slope
+from intently.nn.inference import log_odds, log_odds_slope
 
 
 @pytest.mark.parametrize("hidden", [(), (5,), (8, 4)])
@@ -20,5 +20,5 @@ def test_numpy_and_torch_agree(hidden: tuple[int, ...]) -> None:
     out.sum().backward()
     assert x.grad is not None
     rows = x.detach().numpy()
-    np.testing.assert_allclose(deep(rows, weights), out.detach().numpy(), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(deep_slope(rows, weights), x.grad.numpy(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(log_odds(rows, weights), out.detach().numpy(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(log_odds_slope(rows, weights), x.grad.numpy(), rtol=1e-4, atol=1e-6)

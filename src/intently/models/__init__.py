@@ -24,6 +24,7 @@ REGISTRY = {
     "blend": "intently.models.blend:Blend",
     "ensemble": "intently.models.ensemble:Ensemble",
     "sequence": "intently.models.sequence:Sequence",
+    "adversarial": "intently.models.adversarial:Adversarial",
     "boosted": "intently.models.boosted:Boosted",
     "click": "intently.models.click:Click",
 }

@@ -3,7 +3,11 @@
     candidate = the item's text vector in its `width` main directions
     agreement = candidate times profile, the decayed mean of the text vectors of what the user did
     facts     = point-in-time numbers of the pair, the inner models' scores, the cosine of the texts
-    P         = calibrated sigmoid of a network of two hidden layers of 64 on all of these, standardised
+    P         = calibrated sigmoid of a network on all of these, standardised
+
+The network is `deep`: two hidden layers of 64; `cross`: DCN-v2 (Wang et al., WWW 2021), cross layers beside
+those; or `interest`: DIN (Zhou et al., KDD 2018), attention of the candidate over what the user did
+(interests.py), whose pooling stands beside the other inputs.
 
 The profile enters through the agreement and the cosine only: given alone, it lets the network learn the
 few thousand users by heart (docs/LOG.md).
@@ -32,11 +36,12 @@ from intently.features.scale import Scale
 from intently.models.base import State
 from intently.models.calibration import sigmoid
 from intently.models.candidates import reading
+from intently.models.interests import Attended, attended, main_items, told_of_ties
 from intently.models.principal import main_axes
-from intently.models.space import Float, Int, Space
+from intently.models.space import Choice, Float, Int, Space
 from intently.models.tables import Pairs, Table
 from intently.models.two_stage import TwoStage
-from intently.nn.inference import deep, deep_slope
+from intently.nn.inference import log_odds, log_odds_slope, pooled
 from intently.schema import DoubleArray, FloatArray
 
 if TYPE_CHECKING:
@@ -47,11 +52,16 @@ if TYPE_CHECKING:
 ROWS = 20_000
 """Pairs that are answered at once."""
 
+FEW_ROWS = 4_096
+"""Pairs whose histories are pooled at once."""
+
 SCALED_BY = 100_000
 """Pairs, about, that the places of the features are read off."""
 
 KEPT = ("axes", "middle", "spread", "curve")
 PAIR_PARTS = ("rows", "items", "listed", "features", "profiles")
+
+NETWORKS = ("deep", "cross", "interest")
 
 STEPS = 16
 """Points between a stranger and the user at which a reason's slopes are taken."""
@@ -60,13 +70,15 @@ STEPS = 16
 class Click(TwoStage):
     """A deep network over candidates; settings that are not told here are those of `TwoStage`.
 
-    hidden: neurons of each hidden layer; () is a logistic regression. width: directions of the text
+    network: deep, cross or interest. hidden: neurons of each hidden layer; () is a logistic regression.
+    crosses: cross layers of `cross`. rank: of their matrices, 0 for full ones. width: directions of the text
     vectors that are kept. epochs: passes over the pairs at most; the one with the lowest log loss on the
     held-back users is kept. text: False leaves all text out, as a dataset without vectors does.
     """
 
     name = "click"
     SPACE: ClassVar[Space] = {
+        "network": Choice(NETWORKS),
         "n_new": Int(10, 60),
         "width": Int(4, 64, log=True),
         "dropout": Float(0.0, 0.5),
@@ -80,7 +92,10 @@ class Click(TwoStage):
         horizon_days: float = 28.0,
         cuts: int = 3,
         n_new: int = 20,
+        network: str = "deep",
         hidden: Sequence[int] = (64, 64),
+        crosses: int = 2,
+        rank: int = 0,
         width: int = 16,
         dropout: float = 0.2,
         epochs: int = 12,
@@ -95,7 +110,13 @@ class Click(TwoStage):
         self.hidden = [int(size) for size in hidden]
         if min(self.hidden, default=1) < 1:
             raise InputError(f"hidden layers must have 1 neuron or more, got {self.hidden}", field="hidden")
-        for field, value in {"width": width, "epochs": epochs}.items():
+        if network not in NETWORKS:
+            raise InputError(
+                f"network must be one of {', '.join(NETWORKS)}, got {network!r}", field="network"
+            )
+        if rank < 0:
+            raise InputError(f"rank must not be negative, got {rank}", field="rank")
+        for field, value in {"width": width, "epochs": epochs, "crosses": crosses}.items():
             if value < 1:
                 raise InputError(f"{field} must be at least 1, got {value}", field=field)
         if not 0 <= dropout < 1:
@@ -104,6 +125,7 @@ class Click(TwoStage):
             raise InputError(f"learning_rate must be above 0, got {learning_rate}", field="learning_rate")
         if not weight_decay >= 0:
             raise InputError(f"weight_decay must not be negative, got {weight_decay}", field="weight_decay")
+        self.network, self.crosses, self.rank = network, crosses, rank
         self.width, self.dropout, self.epochs = width, dropout, epochs
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self._forget()
@@ -142,37 +164,46 @@ class Click(TwoStage):
         return out
 
     def _profiles(self, histories: Histories) -> FloatArray:
+        """(batch, kept), for `interest` (batch, kept + 3 * MOST): the profile, and the main items."""
         vectors = self._ready().vectors
         if vectors is None or not self.axes.size:
-            return super()._profiles(histories)
-        return self._directions(reading(histories, vectors))
+            read = super()._profiles(histories)
+        else:
+            read = self._directions(reading(histories, vectors))
+        if self.network != "interest":
+            return read
+        return np.concatenate([read, main_items(histories)], axis=1, dtype=np.float32)
+
+    def _attended(self, pairs: Pairs) -> Attended:
+        main = pairs.profiles[pairs.rows, self.words.shape[1] :]
+        return attended(main, pairs.items, self.words, self._ready().facts.levels)
 
     def _learn(self, seen: list[Table], held: list[Table]) -> None:
         import torch
 
-        from intently.nn.deep import Deep
         from intently.nn.training import Plan, train
 
         every = sum(len(part.labels) for part in seen) // SCALED_BY + 1
         self.scale = Scale.of(np.concatenate([part.pairs.features[::every] for part in seen]))
         self.spread = self._text_spread(seen)
-        check = np.concatenate([self._inputs(part.pairs) for part in held])
+        check = [(self._plain(part.pairs), part.pairs) for part in held]
         happened = np.concatenate([part.labels for part in held])
         pairs, labels = self._joined(seen)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            network = Deep(check.shape[1], self.hidden, self.dropout)
+            network = self._network(check[0][0].shape[1])
         size = int(min(1024, max(32, len(pairs) // 64)))
 
         def loss(rows: Tensor) -> Tensor:
             few = pairs.at(rows.numpy())
-            raw = network(torch.from_numpy(self._beside_text(few.features, few)))
+            raw = network(*map(torch.from_numpy, self._asked(self._beside_text(few.features, few), few)))
             wanted = torch.from_numpy(labels[rows.numpy()])
             return torch.nn.functional.binary_cross_entropy_with_logits(raw, wanted)
 
         def validate() -> float:
             self._take(network)
-            return math.exp(-log_loss(happened, sigmoid(self._forward(check))))
+            raw = [self._forward(self._beside_interest(*part)) for part in check]
+            return math.exp(-log_loss(happened, sigmoid(np.concatenate(raw))))
 
         plan = Plan(
             self.epochs, self.learning_rate, self.weight_decay, patience=4, tolerance=0.0, seed=self.seed
@@ -180,6 +211,25 @@ class Click(TwoStage):
         done = train(network, lambda: torch.split(torch.randperm(len(pairs)), size), loss, validate, plan)
         self._take(network)
         self.curve = np.array([(e.loss, -math.log(e.validation)) for e in done], np.float32)
+
+    def _network(self, width: int) -> Deep:
+        """Untrained, for so many inputs."""
+        if self.network == "cross":
+            from intently.nn.cross import Cross
+
+            return Cross(width, self.hidden, self.dropout, self.crosses, self.rank)
+        if self.network == "interest":
+            from intently.nn.interest import Interest
+
+            ties = 1 + len(self._ready().facts.levels)
+            return Interest(width, self.hidden, self.dropout, self.words.shape[1], ties)
+        from intently.nn.deep import Deep
+
+        return Deep(width, self.hidden, self.dropout)
+
+    def _asked(self, plain: FloatArray, pairs: Pairs) -> tuple[FloatArray, ...]:
+        """What the network in torch takes, by position."""
+        return (plain, *self._attended(pairs)) if self.network == "interest" else (plain,)
 
     def _joined(self, seen: list[Table]) -> tuple[Pairs, FloatArray]:
         """All pairs as one, features already scaled, and their labels; `seen` is emptied to save memory."""
@@ -212,9 +262,14 @@ class Click(TwoStage):
     def _text(self, pairs: Pairs) -> FloatArray:
         """(pairs, 2 * kept): candidate and agreement, as they come."""
         item = self.words[pairs.items]
-        return np.concatenate([item, item * pairs.profiles[pairs.rows]], axis=1, dtype=np.float32)
+        profile = pairs.profiles[pairs.rows, : item.shape[1]]
+        return np.concatenate([item, item * profile], axis=1, dtype=np.float32)
 
     def _inputs(self, pairs: Pairs) -> FloatArray:
+        """(pairs, columns + 2 * kept), for `interest` the pooling behind them."""
+        return self._beside_interest(self._plain(pairs), pairs)
+
+    def _plain(self, pairs: Pairs) -> FloatArray:
         """(pairs, columns + 2 * kept) standardised."""
         assert self.scale is not None  # fit and load both set it
         return self._beside_text(self.scale.apply(pairs.features), pairs)
@@ -223,8 +278,16 @@ class Click(TwoStage):
         text = (self._text(pairs) - self.spread[0]) / self.spread[1]
         return np.concatenate([scaled, text], axis=1, dtype=np.float32)
 
+    def _beside_interest(self, plain: FloatArray, pairs: Pairs) -> FloatArray:
+        if self.network != "interest":
+            return plain
+        parts = []
+        for start in range(0, len(pairs), FEW_ROWS):
+            parts.append(pooled(*self._attended(pairs.at(slice(start, start + FEW_ROWS))), self.weights))
+        return np.concatenate([plain, *([np.concatenate(parts)] if parts else [])], axis=1, dtype=np.float32)
+
     def _forward(self, inputs: FloatArray) -> DoubleArray:
-        return deep(inputs, self.weights).astype(np.float64)
+        return log_odds(inputs, self.weights).astype(np.float64)
 
     def _log_odds(self, pairs: Pairs) -> DoubleArray:
         out = np.empty(len(pairs), np.float64)
@@ -237,19 +300,22 @@ class Click(TwoStage):
         """Integrated gradients (Sundararajan et al. 2017) from a stranger who is asked about the same items.
 
         The stranger's item is an average one; effects of one pair add up to the difference in log-odds.
-        Everything that is read of the texts is told in the column `text_match`.
+        Everything that is read of the texts is told in the column `text_match`; of what is pooled, what
+        the same item gave is told in `own_times`, what the same category gave in its level's.
         """
         names = self._ready().names
         strange = self._pairs(histories.last(0), [pairs.items.tolist()])
         here, there = self._inputs(pairs), self._inputs(strange)
         there[:, [place for place, name in enumerate(names) if name in ITEM_FACTS]] = 0.0
         steps = (np.arange(STEPS, dtype=np.float32) + 0.5) / STEPS
-        slope = np.mean([deep_slope(there + s * (here - there), self.weights) for s in steps], axis=0)
+        slope = np.mean([log_odds_slope(there + s * (here - there), self.weights) for s in steps], axis=0)
         effects: DoubleArray = ((here - there) * slope).astype(np.float64)
-        told = effects[:, : len(names)]
-        told[:, -1] += effects[:, len(names) :].sum(
-            axis=1
-        )  # nothing without texts, where the last is another
+        told, kept = effects[:, : len(names)], self.words.shape[1]
+        beside = effects[:, len(names) :]
+        if self.network == "interest":
+            beside, ties = told_of_ties(names, beside, kept, len(self._ready().facts.levels))
+            told += ties
+        told[:, -1] += beside.sum(axis=1)  # nothing without texts, where the last is another
         return told
 
     # -- keeping -------------------------------------------------------------------------------

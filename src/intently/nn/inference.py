@@ -1,4 +1,4 @@
-"""The networks of layers.py and deep.py in numpy: answers without torch, and one history is quick."""
+"""Networks of this room in numpy: answers without torch, and one history is quick."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Weights = Mapping[str, NDArray[Any]]
+
+BAG_LENGTH = np.float32(8.0)
+"""Of a history's vector before the generator's layers: about that of a normal vector of 64."""
+
+JUDGE_LENGTH = np.float32(4.0)
+"""Of a history's vector in the discriminator."""
 
 
 def encode(x: Floats, groups: list[tuple[int, int]], weights: Weights, heads: int) -> Floats:
@@ -74,9 +80,25 @@ def gelu(x: Floats) -> Floats:
     return out
 
 
+def log_odds(x: Floats, weights: Weights) -> Floats:
+    """(rows, width) -> (rows,): deep.Deep or cross.Cross in eval mode, `weights` as in its state_dict."""
+    out = deep(x, weights)
+    if "readout.weight" in weights:
+        out += (cross(x, weights)[-1] @ weights["readout.weight"].T)[:, 0]
+    return out
+
+
+def log_odds_slope(x: Floats, weights: Weights) -> Floats:
+    """(rows, width): how much `log_odds` rises with each input, at each row."""
+    slope = deep_slope(x, weights)
+    if "readout.weight" in weights:
+        slope += cross_slope(x, weights)
+    return slope
+
+
 def deep(x: Floats, weights: Weights) -> Floats:
-    """(rows, width) -> (rows,): deep.Deep in eval mode, `weights` named as in its state_dict."""
-    last = len(weights) // 2 - 1
+    """(rows, width) -> (rows,): deep.Deep in eval mode."""
+    last = _layers(weights) - 1
     for index in range(last):
         x = np.maximum(linear(x, weights, f"layers.{index}"), 0)
     return linear(x, weights, f"layers.{last}")[:, 0]
@@ -84,7 +106,7 @@ def deep(x: Floats, weights: Weights) -> Floats:
 
 def deep_slope(x: Floats, weights: Weights) -> Floats:
     """(rows, width): how much `deep` rises with each input, at each row."""
-    last = len(weights) // 2 - 1
+    last = _layers(weights) - 1
     active = []
     for index in range(last):
         x = np.maximum(linear(x, weights, f"layers.{index}"), 0)
@@ -93,3 +115,67 @@ def deep_slope(x: Floats, weights: Weights) -> Floats:
     for index in range(last - 1, -1, -1):
         slope = (slope * active[index]) @ weights[f"layers.{index}.weight"]
     return slope
+
+
+def _layers(weights: Weights) -> int:
+    return sum(name.startswith("layers.") for name in weights) // 2
+
+
+def cross(x: Floats, weights: Weights) -> list[Floats]:
+    """(rows, width) -> the same, after each of the layers of cross.Cross; the first is x itself."""
+    at = [x]
+    for index in range(sum(name.startswith("crosses.") for name in weights) // 2):
+        inner = at[-1] @ weights[f"lower.{index}.weight"].T if f"lower.{index}.weight" in weights else at[-1]
+        at.append(x * linear(inner, weights, f"crosses.{index}") + at[-1])
+    return at
+
+
+def cross_slope(x: Floats, weights: Weights) -> Floats:
+    """(rows, width): how much the read-out of the cross layers rises with each input."""
+    at = cross(x, weights)
+    slope: Floats = np.repeat(weights["readout.weight"], len(x), axis=0)
+    first = np.zeros_like(x)  # what reaches x through x * (...)
+    for index in range(len(at) - 2, -1, -1):
+        lower = weights.get(f"lower.{index}.weight")
+        inner = at[index] if lower is None else at[index] @ lower.T
+        first += slope * linear(inner, weights, f"crosses.{index}")
+        back = (slope * x) @ weights[f"crosses.{index}.weight"]
+        slope = slope + (back if lower is None else back @ lower)
+    return slope + first
+
+
+def pooled(
+    candidate: Floats, items: Floats, ties: Floats, facts: Floats, there: Floats, weights: Weights
+) -> Floats:
+    """(rows, pooled width): the attention of interest.Interest; inputs as in its `forward`."""
+    heard = ties @ weights["attention.ties.weight"].T + linear(facts, weights, "attention.facts")
+    if candidate.shape[1]:
+        heard += (candidate @ weights["attention.candidate.weight"].T)[:, None]
+        heard += items @ weights["attention.item.weight"].T
+        heard += (items * candidate[:, None]) @ weights["attention.product.weight"].T
+    weight = linear(np.maximum(heard, 0), weights, "weigh")[..., 0] * there  # (rows, most)
+    parts = [np.einsum("pm,pmd->pd", weight, part) for part in (items, ties) if part.shape[2]]
+    if candidate.shape[1]:
+        parts.append(weight.sum(axis=1, keepdims=True))
+    out: Floats = np.concatenate(parts, axis=1) * np.float32(items.shape[1] ** -0.5)
+    return out
+
+
+def generate(bag: Floats, weights: Weights) -> Floats:
+    """(rows, d) -> (rows, n_items) logits: adversarial.Generator behind its bag, `own` rows of length one."""
+    x = unit(bag) * BAG_LENGTH
+    ahead = unit(x + linear(gelu(linear(x, weights, "generator.widen")), weights, "generator.narrow"))
+    out: Floats = (ahead * np.exp(weights["generator.log_scale"])) @ weights["generator.own"].T
+    return out
+
+
+def discriminate(bag: Floats, weights: Weights) -> Floats:
+    """(rows, d) -> (rows, n_items) log-odds: adversarial.Discriminator behind its bag."""
+    out: Floats = (unit(bag) * JUDGE_LENGTH) @ weights["judge.outward"].T + weights["judge.bias"]
+    return out
+
+
+def unit(vectors: Floats) -> Floats:
+    """Rows scaled to length one; zeros stay."""
+    out: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return out
