@@ -37,7 +37,7 @@ TRIALS: dict[str, list[dict[str, Any]]] = {
         for r in (0.01, 0.03)
     ],
 }
-STEPS = {"als": (10, 2), "bpr": (10, 20)}
+STEPS = {"als": (10, 2), "bpr": (4, 50)}
 """How often the factors are judged, and iterations before each judgement."""
 
 
