@@ -39,7 +39,7 @@ from intently.evaluate.metrics import hits, ndcg, recall
 from intently.models import REGISTRY, Recommender, model_class
 from record import record
 
-MODELS = "popular,covisit,linear,content,blend,sequence"
+MODELS = "popular,covisit,linear,content,blend,sequence,two_tower,graph"
 METRICS = ("recall@5", "ndcg@5", "recall@10", "ndcg@10")
 COSTS = ("fit_cpu_s", "fit_wall_s", "peak_rss_mb", "coverage@10")
 LEAST = 3
@@ -123,7 +123,7 @@ def _vectors(data: Path, dataset: Dataset, folder: Path, names: list[str]) -> Pa
     """File of the text vectors, made in a process of its own; None without texts or an encoder."""
     from intently.language import catalogue_text
 
-    if not {"content", "blend", "sequence", "ensemble"} & set(names):
+    if not {"content", "blend", "sequence", "two_tower", "ensemble"} & set(names):
         return None
     if not any(catalogue_text(dataset)):
         print("no texts: items.csv is missing or has no titles", file=sys.stderr)

@@ -24,6 +24,8 @@ _PUBLIC = {
     "Ensemble": "intently.models.ensemble",
     "Content": "intently.models.content",
     "Sequence": "intently.models.sequence",
+    "TwoTower": "intently.models.two_tower",
+    "Graph": "intently.models.graph",
     "Adversarial": "intently.models.adversarial",
     "Boosted": "intently.models.boosted",
     "Click": "intently.models.click",

@@ -31,6 +31,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "boosted": {"inner": {"covisit": {}}, "horizon_days": 1.0, "cuts": 2, "rounds": 40},
     "click": {"inner": {"covisit": {}}, "horizon_days": 1.0, "cuts": 2, "epochs": 10, "learning_rate": 0.01},
     "adversarial": {"d": 16, "judge_d": 8, "epochs": 20, "learning_rate": 0.02},
+    "two_tower": {"d": 16, "hidden": 16, "epochs": 15, "learning_rate": 0.01},
+    "graph": {"d": 16, "epochs": 15, "learning_rate": 0.02},
     "sequence": {"d": 16, "blocks": 1, "batch_tokens": 256, "epochs": 20, "learning_rate": 0.02},
 }
 """Settings under which each model fits a tiny shop in a second or two."""

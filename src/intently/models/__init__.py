@@ -24,6 +24,8 @@ REGISTRY = {
     "blend": "intently.models.blend:Blend",
     "ensemble": "intently.models.ensemble:Ensemble",
     "sequence": "intently.models.sequence:Sequence",
+    "two_tower": "intently.models.two_tower:TwoTower",
+    "graph": "intently.models.graph:Graph",
     "adversarial": "intently.models.adversarial:Adversarial",
     "boosted": "intently.models.boosted:Boosted",
     "click": "intently.models.click:Click",
