@@ -22,7 +22,7 @@ TINY = {"d": 16, "epochs": 15, "learning_rate": 0.02}
 
 @cache
 def fitted() -> Graph:
-    return Graph(**TINY).fit(chain(n_users=600))
+    return Graph(**TINY, batch=128).fit(chain(n_users=600))
 
 
 def bridge() -> Dataset:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from intently.nn.next_moment import Asked
 
 PATIENCE, TOLERANCE = 3, 0.02
-"""These models are done early, and later epochs only learn the training users by heart: on Amazon Beauty the
-held-back figure peaks at epoch 5 of 12, and the true next item is found no better after twelve than after four."""
+"""These models are done early, and later epochs learn the training users by heart: on Amazon Beauty the
+held-back figure peaks at epoch 5, and the next item is found no better after twelve epochs than after four."""
 
 KEPT = ("vocabulary", "popularity", "table", "scale", "known", "timed", "curve")
 
