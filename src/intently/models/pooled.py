@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PATIENCE, TOLERANCE = 3, 0.02
 """These models are done early, and later epochs learn the training users by heart: on Amazon Beauty the
-held-back figure peaks at epoch 5, and the next item is found no better after twelve epochs than after four."""
+held-back figure peaks at epoch 5, and the next item is found no better after 12 epochs than after 4."""
 
 KEPT = ("vocabulary", "popularity", "table", "scale", "known", "timed", "curve")
 
