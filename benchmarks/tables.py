@@ -28,6 +28,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "complete_journey": ("model", "pairs", "cut_back_days"),
     "next_item": ("data", "model", "texts"),
     "sequence_epoch": ("data",),
+    "scale": ("model", "events"),
     "encode": ("catalogue", "way"),
     "import_events": ("format", "rows"),
     "serve_http": ("case", "what", "connections"),
@@ -35,11 +36,19 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "pretrain": ("run", "method"),
     "classify": ("data", "label", "method", "seed", "rate"),
     "cold_items": ("way", "encoder"),
-    "click_classifier": ("model",),
+    "click_classifier": ("model", "data"),
 }
 """What tells one subject from another; of each the newest line counts."""
 
 CHOSEN: dict[str, tuple[str, ...]] = {
+    "next_item": (
+        "data", "model", "texts", "seeds", "recall@5", "ndcg@5", "recall@10", "ndcg@10", "coverage@10",
+        "fit_cpu_s", "peak_rss_mb",
+    ),
+    "scale": (
+        "model", "events", "users", "items", "fit_cpu_s", "fit_cpu_us_an_event", "times_smallest",
+        "answer_cpu_ms", "peak_rss_mb",
+    ),
     "encode": (
         "catalogue", "encoder", "way", "texts_per_cpu_s", "times_exact", "cosine_mean", "same_neighbours",
     ),
@@ -52,7 +61,7 @@ CHOSEN: dict[str, tuple[str, ...]] = {
         "cpu_minutes", "peak_mb", "disk_mb",
     ),
     "click_classifier": (
-        "model", "auc", "precision", "recall", "f1", "accuracy", "log_loss", "ece", "fit_cpu_s",
+        "data", "model", "auc", "precision", "recall", "f1", "accuracy", "log_loss", "ece", "fit_cpu_s",
     ),
 }  # fmt: skip
 """Where a question keeps more than its table shows: the columns, in order."""
@@ -134,6 +143,11 @@ def by_run(rows: list[Row]) -> list[list[Row]]:
     return [[row | row["perplexity"] for row in rows if "after" in row.get("perplexity", {})]]
 
 
+def by_shop(rows: list[Row]) -> list[list[Row]]:
+    """The grocery first, then the other shops."""
+    return [[row for row in rows if "data" not in row], [row for row in rows if "data" in row]]
+
+
 def by_way(rows: list[Row]) -> list[list[Row]]:
     """How texts find the next item, then what each method cost and brought; recall@10 all through."""
     found, receipts = [], []
@@ -157,6 +171,7 @@ SPLITS: dict[str, Callable[[list[Row]], list[list[Row]]]] = {
     "complete_journey": by_pairs,
     "pretrain": by_run,
     "cold_items": by_way,
+    "click_classifier": by_shop,
 }
 
 
