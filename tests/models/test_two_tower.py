@@ -98,7 +98,7 @@ def test_sampled_candidates_with_hard_negatives_separate_the_two_sides() -> None
 
 def test_learns_the_order_where_nothing_is_said_of_items() -> None:
     shop = chain(n_users=300)
-    model = TwoTower(**TINY | {"epochs": 30, "own_dropout": 0.0, "batch": 128}).fit(shop)
+    model = TwoTower(**TINY | {"epochs": 30, "batch": 128}).fit(shop)
     histories = shop.histories()
     last = histories.items[histories.indptr[1:] - 1]
     assert np.mean(model.top_k(histories, 1).items[:, 0] == (last + 1) % 12) > 0.9

@@ -10,8 +10,8 @@ another's negatives, and the softmax is corrected for how often an item gets int
 - The user tower reads the items of the history by their vectors, so that a new user is answered from
   the first event on. It reads no profile: models answer from histories, never from a user id (ADR 0003).
 - Items that nobody has met would always stand behind those with a vector of their own. They get a bonus:
-  the one with which a tenth of the met items, read without their own vectors, fill as many places of the
-  answers to held-back users as their share of the events.
+  the one with which a tenth of the met items that have a text, read without their own vectors, fill as
+  many places of the answers to held-back users as their share of the events.
 - Besides the batch's own items, the softmax holds evenly drawn ones (also corrected) and hard negatives:
   those nearest to the batch's targets, as the towers saw it lately.
 """
@@ -50,13 +50,14 @@ JUDGED, HALVINGS = 512, 10
 class TwoTower(Pooled):
     """score(j) = scale * cosine(user tower, item tower(j)).
 
-    d: width of both vectors. hidden: neurons of the towers' layer. own_dropout: chance that an item is
-    read without its own vector in a step. decay: at the start, weight of one moment further back.
-    dropout: in both towers. max_length: moments looked at. text_width: main directions of the text
-    vectors that are read. batch: moments a step. epochs: at most. candidates: a larger catalogue is
-    sampled down to about this many items in each step's softmax, plus `hard` hard negatives.
-    text: use `dataset.vectors` when there are some. bonus: whether items that nobody has met get one;
-    leave it out where the catalogue is full of items that are no longer sold. minutes: 0 means no limit.
+    d: width of both vectors. hidden: neurons of the towers' layer. own_dropout: chance that an item with
+    a text or an attribute is read without its own vector in a step. decay: at the start, weight of one
+    moment further back. dropout: in both towers. max_length: moments looked at. text_width: main
+    directions of the text vectors that are read. batch: moments a step. epochs: at most. candidates: a
+    larger catalogue is sampled down to about this many items in each step's softmax, plus at most `hard`
+    hard negatives. text: use `dataset.vectors` when there are some. bonus: whether items that nobody has
+    met get one; leave it out where the catalogue is full of items that are no longer sold. minutes: 0
+    means no limit.
     """
 
     name = "two_tower"
@@ -154,8 +155,11 @@ class TwoTower(Pooled):
     def _fair_bonus(self, net: Any, moments: Moments) -> float:
         """The bonus that gives items without their own vectors as many places as they have of the events."""
         random = np.random.default_rng(self.seed)
+        told = self.vocabulary[self._features.said()[self.vocabulary]]
         new = np.zeros(self.n_items, bool)
-        new[random.permutation(self.vocabulary)[: max(1, len(self.vocabulary) // 10)]] = True
+        new[random.permutation(told)[: len(told) // 10]] = True
+        if not new.any():
+            return 0.0
         table = self.table
         self.table = self._vectors(net, np.where(new, 0, self._own()))
         scores = self._held_scores(moments, moments.held[:JUDGED])

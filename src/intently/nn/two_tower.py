@@ -101,6 +101,7 @@ class TwoTowers(nn.Module):
     """
 
     share: Tensor
+    said: Tensor
     text: Tensor
     tokens: Tensor
     price: Tensor
@@ -121,6 +122,7 @@ class TwoTowers(nn.Module):
         for name, value in zip(("text", "tokens", "price"), features, strict=True):
             self.register_buffer(name, value)
         self.register_buffer("share", share)
+        self.register_buffer("said", self.text.any(1) | self.tokens.any(1))
         self.log_scale = nn.Parameter(torch.tensor(INITIAL_LOG_SCALE))
         self.own_dropout, self.candidates, self.hard = own_dropout, candidates, hard
         self.generator = torch.Generator().manual_seed(seed)
@@ -128,10 +130,11 @@ class TwoTowers(nn.Module):
         self.near = torch.zeros(0, NEAR, dtype=torch.long)
 
     def rows(self, columns: Tensor) -> Tensor:
-        """(columns, d) item vectors; in training some are read without their own."""
+        """(columns, d) item vectors; in training some of which more is known are read without their own."""
         own = columns + 1
         if self.training and self.own_dropout:
-            own = own * (torch.rand(len(own), generator=self.generator) >= self.own_dropout)
+            kept = torch.rand(len(own), generator=self.generator) >= self.own_dropout
+            own = own * (kept | ~self.said[columns])
         out: Tensor = self.items(self.text[columns], self.tokens[columns], self.price[columns], own)
         return out
 
