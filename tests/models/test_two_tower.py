@@ -64,7 +64,7 @@ def test_where_own_vectors_tell_most_new_items_get_a_bonus() -> None:
     shop = chain(n_users=600).with_vectors(words)
     model = TwoTower(**TINY | {"epochs": 5}).fit(shop)
     assert 0 < model.new_item_bonus[0] < model.scale[0]
-    assert TwoTower(**TINY | {"epochs": 1, "bonus": False}).fit(shop).new_item_bonus[0] == 0
+    assert TwoTower(**TINY | {"epochs": 1, "new_item_cost": 0.0}).fit(shop).new_item_bonus[0] == 0
 
 
 def test_the_bonus_is_added_to_items_nobody_met_and_to_no_others() -> None:
@@ -226,6 +226,8 @@ def test_counts_below_one_are_refused(setting: str) -> None:
 def test_other_settings_out_of_range_are_refused() -> None:
     with pytest.raises(InputError, match=r"own_dropout must be in \[0, 1\), got 1.0"):
         TwoTower(own_dropout=1.0)
+    with pytest.raises(InputError, match=r"new_item_cost must be in \[0, 1\), got 1"):
+        TwoTower(new_item_cost=1)
     with pytest.raises(InputError, match="hard must not be negative, got -1"):
         TwoTower(hard=-1)
     with pytest.raises(InputError, match="weight_decay must not be negative, got -1"):

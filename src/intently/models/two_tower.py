@@ -5,13 +5,13 @@ another's negatives, and the softmax is corrected for how often an item gets int
 
 - The towers begin as something that works. Untrained, an item is its whitened text, a user the mean of
   what was met, weighted by recency; all that is learned is added to that.
-- An item has a vector of its own besides, which is left out at random in training. So an item that
+- An item has a vector of its own besides, which is left out in some steps of the training. So an item that
   nobody has met is answered for by text, category, brand and price alone.
 - The user tower reads the items of the history by their vectors, so that a new user is answered from
   the first event on. It reads no profile: models answer from histories, never from a user id (ADR 0003).
 - Items that nobody has met would always stand behind those with a vector of their own. They get a bonus:
-  the one with which a tenth of the met items that have a text, read without their own vectors, fill as
-  many places of the answers to held-back users as their share of the events.
+  the largest that costs held-back users no more than 5 % of their figure, found on met items that are read
+  as if they were new.
 - Besides the batch's own items, the softmax holds evenly drawn ones (also corrected) and hard negatives:
   those nearest to the batch's targets, as the towers saw it lately.
 """
@@ -30,7 +30,6 @@ from intently.models.base import State
 from intently.models.item_features import ItemReader
 from intently.models.next_moments import Moments
 from intently.models.pooled import Pooled, unit
-from intently.models.ranking import top_k
 from intently.models.space import Choice, Float, Space
 from intently.nn.inference import gelu, linear
 from intently.nn.past import Past, latest, pooled
@@ -43,21 +42,22 @@ if TYPE_CHECKING:
 
 DAY_S = 86_400.0
 
-JUDGED, HALVINGS = 512, 10
-"""Held-back moments that the bonus of new items is found on, and how often its range is halved."""
+BONUSES = np.linspace(0.0, 3.0, 31)
+JUDGED = 32
+"""Bonuses of new items that are tried, in logits; how many held-back moments are judged at a time."""
 
 
 class TwoTower(Pooled):
     """score(j) = scale * cosine(user tower, item tower(j)).
 
-    d: width of both vectors. hidden: neurons of the towers' layer. own_dropout: chance that an item with
-    a text or an attribute is read without its own vector in a step. decay: at the start, weight of one
+    d: width of both vectors. hidden: neurons of the towers' layer. own_dropout: chance that a step reads
+    items with a text or an attribute without their own vectors. decay: at the start, weight of one
     moment further back. dropout: in both towers. max_length: moments looked at. text_width: main
     directions of the text vectors that are read. batch: moments a step. epochs: at most. candidates: a
     larger catalogue is sampled down to about this many items in each step's softmax, plus at most `hard`
-    hard negatives. text: use `dataset.vectors` when there are some. bonus: whether items that nobody has
-    met get one; leave it out where the catalogue is full of items that are no longer sold. minutes: 0
-    means no limit.
+    hard negatives. text: use `dataset.vectors` when there are some. new_item_cost: share of the held-back
+    figure that the bonus of items nobody has met may cost; 0 gives none, as is right where the catalogue is
+    full of items that are no longer sold. minutes: 0 means no limit.
     """
 
     name = "two_tower"
@@ -87,7 +87,7 @@ class TwoTower(Pooled):
         candidates: int = 2048,
         hard: int = 512,
         text: bool = True,
-        bonus: bool = True,
+        new_item_cost: float = 0.05,
         minutes: float = 0.0,
         seed: int = 0,
     ) -> None:
@@ -96,7 +96,7 @@ class TwoTower(Pooled):
         self.decay, self.dropout, self.max_length, self.text_width = decay, dropout, max_length, text_width
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.batch, self.epochs, self.candidates, self.hard = batch, epochs, candidates, hard
-        self.text, self.bonus, self.minutes, self.seed = text, bonus, minutes, seed
+        self.text, self.new_item_cost, self.minutes, self.seed = text, new_item_cost, minutes, seed
         counts = {
             "d": d, "hidden": hidden, "max_length": max_length, "text_width": text_width, "batch": batch,
             "epochs": epochs, "candidates": candidates,
@@ -105,6 +105,8 @@ class TwoTower(Pooled):
         for field, share in (("own_dropout", own_dropout), ("dropout", dropout)):
             if not 0 <= share < 1:
                 raise InputError(f"{field} must be in [0, 1), got {share}", field=field)
+        if not 0 <= new_item_cost < 1:
+            raise InputError(f"new_item_cost must be in [0, 1), got {new_item_cost}", field="new_item_cost")
         if hard < 0:
             raise InputError(f"hard must not be negative, got {hard}", field="hard")
         self._forget()
@@ -147,13 +149,17 @@ class TwoTower(Pooled):
     def _learn(self, dataset: Dataset, moments: Moments) -> Any:
         net = super()._learn(dataset, moments)
         self.item_weights = {name: value.numpy().copy() for name, value in net.items.state_dict().items()}
-        if self.bonus and len(moments.held):
-            self.new_item_bonus[:] = self._fair_bonus(net, moments)
+        if self.new_item_cost and len(moments.held):
+            self.new_item_bonus[:] = self._largest_bonus(net, moments)
         del self._features
         return net
 
-    def _fair_bonus(self, net: Any, moments: Moments) -> float:
-        """The bonus that gives items without their own vectors as many places as they have of the events."""
+    def _largest_bonus(self, net: Any, moments: Moments) -> float:
+        """The largest bonus of new items that costs no more than `new_item_cost` of the held-back NDCG@10.
+
+        A tenth of the met items that have a text or an attribute stand for new ones: they are read without
+        their own vectors.
+        """
         random = np.random.default_rng(self.seed)
         told = self.vocabulary[self._features.said()[self.vocabulary]]
         new = np.zeros(self.n_items, bool)
@@ -162,15 +168,17 @@ class TwoTower(Pooled):
             return 0.0
         table = self.table
         self.table = self._vectors(net, np.where(new, 0, self._own()))
-        scores = self._held_scores(moments, moments.held[:JUDGED])
+        gains = np.zeros(len(BONUSES))
+        for start in range(0, len(moments.held), JUDGED):
+            held = moments.held[start : start + JUDGED]
+            rows, truth = moments.bags.between(held, held + 1)
+            scores = self._held_scores(moments, held)
+            for place, bonus in enumerate(BONUSES):
+                above = scores + np.float32(bonus) * new
+                rank = (above[rows] > above[rows, truth][:, None]).sum(axis=1)
+                gains[place] += np.where(rank < 10, 1 / np.log2(rank + 2.0), 0.0).sum()
         self.table = table
-        share = float(self.popularity[new].sum())
-        low, high = 0.0, float(self.scale[0])
-        for _ in range(HALVINGS):
-            middle = (low + high) / 2
-            answered = top_k((scores + middle * new).astype(np.float32), 10).items
-            low, high = (middle, high) if new[answered].mean() < share else (low, middle)
-        return low
+        return float(BONUSES[np.flatnonzero(gains >= (1 - self.new_item_cost) * gains.max())[-1]])
 
     def _take(self, net: Any) -> None:
         self.table = self._vectors(net, self._own())

@@ -97,7 +97,7 @@ class TwoTowers(nn.Module):
     """Both towers and their loss; items are columns of the vocabulary.
 
     text, tokens, price: features of the vocabulary, as ItemTower reads them. share: (m,) how often each
-    item is a target. own_dropout: chance that an item is read without its own vector in a step.
+    item is a target. own_dropout: chance that a step reads items without their own vectors.
     """
 
     share: Tensor
@@ -130,10 +130,10 @@ class TwoTowers(nn.Module):
         self.near = torch.zeros(0, NEAR, dtype=torch.long)
 
     def rows(self, columns: Tensor) -> Tensor:
-        """(columns, d) item vectors; in training some of which more is known are read without their own."""
+        """(columns, d) item vectors; some steps of the training read only what is said of items."""
         own = columns + 1
         if self.training and self.own_dropout:
-            kept = torch.rand(len(own), generator=self.generator) >= self.own_dropout
+            kept = torch.rand(1, generator=self.generator) >= self.own_dropout
             own = own * (kept | ~self.said[columns])
         out: Tensor = self.items(self.text[columns], self.tokens[columns], self.price[columns], own)
         return out
