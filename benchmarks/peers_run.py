@@ -133,14 +133,21 @@ def judged(lists: Ints, truth: Ints) -> dict[str, float]:
 
 
 def against(own: dict[str, Any], peer: dict[str, Any]) -> dict[str, Any]:
-    """What it took us to come to the peer's best validation figure, as shares of what it took the peer."""
+    """What it took us to come to the peer's best validation figure, as shares of what it took the peer.
+
+    cpu_ratio_below: the ratio at every figure between the peer's best and ours is below this, however long
+    the peer goes on: our best took so much of what the peer has spent without coming to it.
+    """
     figure = peer["curve"][best_of(peer["curve"])]
     seconds = reached(own["curve"], figure["ndcg@10"])
+    ours = own["curve"][best_of(own["curve"])]
+    ahead = ours["ndcg@10"] >= figure["ndcg@10"]
     return {
         "valid_ndcg@10": figure["ndcg@10"],
         "their_cpu_s": figure["cpu_s"],
         "our_cpu_s": seconds,
         "cpu_ratio": None if seconds is None else round(seconds / figure["cpu_s"], 4),
+        "cpu_ratio_below": round(ours["cpu_s"] / peer["curve"][-1]["cpu_s"], 4) if ahead else None,
         "memory_ratio": round(own["peak_rss_mb"] / peer["peak_rss_mb"], 3),
         "their_training": "ended by minutes" if peer["stopped"] == "minutes" else "ended by itself",
     }

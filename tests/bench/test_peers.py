@@ -124,9 +124,11 @@ def test_a_share_of_a_peer_s_seconds_is_counted_at_the_same_quality(bench: Modul
     peer = row((100.0, 0.02), (200.0, 0.05), (300.0, 0.04))
     told = bench.against(row((10.0, 0.03), (20.0, 0.06)), peer)
     assert (told["our_cpu_s"], told["their_cpu_s"], told["cpu_ratio"]) == (20.0, 200.0, 0.1)
+    assert told["cpu_ratio_below"] == 0.0667  # ours came to .06 in 20 s, the peer not in 300
     assert told["memory_ratio"] == 0.667
     assert told["their_training"] == "ended by minutes"
-    assert bench.against(row((10.0, 0.03)), peer)["cpu_ratio"] is None
+    behind = bench.against(row((10.0, 0.03)), peer)
+    assert behind["cpu_ratio"] is behind["cpu_ratio_below"] is None
 
 
 def test_a_peer_that_there_is_not_is_named(shop: Path) -> None:
