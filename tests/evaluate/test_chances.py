@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -18,6 +19,7 @@ from intently.evaluate.chances import (
     Pairs,
     ask_pairs,
     asked_for_chances,
+    differences,
     is_calibrated,
     judge_chances,
 )
@@ -157,3 +159,21 @@ def test_scores_that_are_no_probabilities_are_refused() -> None:
     pairs = drawn()
     with pytest.raises(InputError, match="chances must lie in"):
         judge_chances("m", Pairs(pairs.user, pairs.label, pairs.chance * 3, pairs.n_users, 1))
+
+
+def test_a_difference_of_two_models_is_that_of_their_figures_and_surer_than_either() -> None:
+    pairs = drawn()
+    worse = replace(pairs, chance=np.clip(pairs.chance + 0.02 * np.sin(np.arange(len(pairs.chance))), 0, 1))
+    found = differences(worse, pairs, draws=200)
+    one, other = (judge_chances("m", each, draws=200).figures for each in (worse, pairs))
+    for key in ("auc", "log_loss"):
+        assert found[key].value == pytest.approx(one[key].value - other[key].value, abs=1e-9)
+        assert found[key].low <= found[key].value <= found[key].high
+        assert found[key].high - found[key].low < 0.2 * (one[key].high - one[key].low)
+    same = differences(pairs, pairs, draws=20)
+    assert all(same[key].low == same[key].value == same[key].high == 0.0 for key in same)
+
+
+def test_chances_of_other_pairs_are_not_compared() -> None:
+    with pytest.raises(InputError, match="only chances of the same pairs"):
+        differences(drawn(), drawn(bend=2.0))

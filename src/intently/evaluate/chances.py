@@ -155,6 +155,28 @@ def judge_chances(name: str, pairs: Pairs, threshold: float = 0.5, *, draws: int
     )
 
 
+def differences(pairs: Pairs, baseline: Pairs, *, draws: int = DRAWS) -> dict[str, Interval]:
+    """How far auc and log_loss of `pairs` lie above those of `baseline`, with the same users drawn for both.
+
+    Raises InputError when they are not chances of the same pairs.
+    """
+    if not (np.array_equal(pairs.user, baseline.user) and np.array_equal(pairs.label, baseline.label)):
+        raise InputError("only chances of the same pairs can be compared, in the same order")
+    drawn: dict[str, list[DoubleArray]] = {"auc": [], "log_loss": []}
+    point = {"auc": auc(pairs.label, pairs.chance) - auc(baseline.label, baseline.chance)}
+    gap = losses(pairs.label, pairs.chance) - losses(baseline.label, baseline.chance)
+    point["log_loss"] = float(gap.mean())
+    gaps = np.bincount(pairs.user, weights=gap, minlength=pairs.n_users)
+    size = np.bincount(pairs.user, minlength=pairs.n_users).astype(np.float64)
+    one, other = _Order(pairs), _Order(baseline)
+    everyone = np.ones((1, pairs.n_users))
+    rounding = point["auc"] - float((one.auc(everyone) - other.auc(everyone))[0])
+    for counts in resamples(pairs.n_users, draws):
+        drawn["auc"].append(one.auc(counts) - other.auc(counts) + rounding)
+        drawn["log_loss"].append(_ratio(counts @ gaps, counts @ size))
+    return {key: percentile(point[key], np.concatenate(drawn[key]), pairs.n_users) for key in point}
+
+
 def _interval(key: str, value: float, drawn: DoubleArray, n: int) -> Interval:
     found = percentile(value, drawn, n)
     return replace(found, low=min(found.low, value)) if key.startswith("ece") else found
