@@ -40,6 +40,9 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
 }
 """What tells one subject from another; of each the newest line counts."""
 
+VARIANTS: dict[str, tuple[str, ...]] = {"graph": ("layers", "loss")}
+"""Settings that make a baseline of a model: they stand beside its name."""
+
 CHOSEN: dict[str, tuple[str, ...]] = {
     "next_item": (
         "data", "model", "texts", "seeds", "recall@5", "ndcg@5", "recall@10", "ndcg@10", "coverage@10",
@@ -103,7 +106,7 @@ def table(question: str) -> str:
     if not path.exists():
         return ""
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-    rows = newest(lines, SUBJECTS.get(question, ("model",)))
+    rows = newest([named(line) for line in lines], SUBJECTS.get(question, ("model",)))
     parts = SPLITS.get(question, lambda given: [given])(rows)
     tables = [markdown(part, CHOSEN.get(question)) for part in parts if part]
     return "\n".join(tables) + f"\n<sub>{origin(rows)}</sub>\n"
@@ -115,6 +118,17 @@ def origin(rows: list[Row]) -> str:
     commits = ", ".join(dict.fromkeys(str(row["commit"]) for row in rows))
     days = ", ".join(sorted({str(row["date"])[:10] for row in rows}))
     return f"{machines}; commits {commits}; {days}"
+
+
+def named(line: Row) -> Row:
+    """The line, its model's name with the settings that make another model of it."""
+    given = {
+        key: line["settings"][key]
+        for key in VARIANTS.get(line.get("model", ""), ())
+        if key in line["settings"]
+    }
+    said = [f"{key} {value}" for key, value in given.items()]
+    return line | {"model": ", ".join([line["model"], *said])} if said else line
 
 
 def newest(lines: list[Row], keys: tuple[str, ...]) -> list[Row]:
