@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from intently.data import Dataset
+from intently.store import SqliteStore
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -71,3 +73,20 @@ def chain(n_users: int = 80, n_items: int = 12, length: int = 6, seed: int = 0) 
     starts = rng.integers(0, n_items, n_users)
     walks = [[f"i{(start + step) % n_items:03d}" for step in range(length)] for start in starts]
     return Dataset.from_sequences(walks)
+
+
+def stored(shop: Dataset, folder: Path) -> Path:
+    """`folder` as a home with the shop's events, as purchases, in its store."""
+    with SqliteStore(folder / "store.db") as store:
+        store.add_events(
+            [
+                {
+                    "user_id": shop.users[row["user"]],
+                    "item_id": shop.items[row["item"]],
+                    "event": "purchase",
+                    "time_s": row["time_s"],
+                }
+                for row in shop.events.iter_rows(named=True)
+            ]
+        )
+    return folder

@@ -11,8 +11,7 @@ from typer.testing import CliRunner, Result
 from intently import recipe
 from intently.cli import app
 from intently.errors import InputError
-from intently.store import SqliteStore
-from tiny_shops import weekly_basket
+from tiny_shops import stored, weekly_basket
 
 RUN = CliRunner()
 
@@ -20,19 +19,7 @@ RUN = CliRunner()
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
-    shop = weekly_basket()
-    with SqliteStore(folder / "store.db") as store:
-        store.add_events(
-            [
-                {
-                    "user_id": shop.users[row["user"]],
-                    "item_id": shop.items[row["item"]],
-                    "event": "purchase",
-                    "time_s": row["time_s"],
-                }
-                for row in shop.events.iter_rows(named=True)
-            ]
-        )
+    stored(weekly_basket(), folder)
     return folder
 
 

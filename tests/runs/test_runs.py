@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -21,8 +22,7 @@ from intently.nn.tracking import CURVES, Tracker
 from intently.runs import compare, find, listed, record
 from intently.runs.cost import Meter
 from intently.runs.record import commit
-from intently.store import SqliteStore
-from tiny_shops import chain, weekly_basket
+from tiny_shops import chain, stored, weekly_basket
 
 RUN = CliRunner()
 
@@ -31,19 +31,7 @@ RUN = CliRunner()
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small shop that was trained twice, the second time with another setting."""
     folder = tmp_path_factory.mktemp("home")
-    shop = weekly_basket()
-    with SqliteStore(folder / "store.db") as store:
-        store.add_events(
-            [
-                {
-                    "user_id": shop.users[row["user"]],
-                    "item_id": shop.items[row["item"]],
-                    "event": "purchase",
-                    "time_s": row["time_s"],
-                }
-                for row in shop.events.iter_rows(named=True)
-            ]
-        )
+    stored(weekly_basket(), folder)
     (folder / "linear.toml").write_text("[models.linear]\nl2 = 7.0\n")
     for more in ([], ["--model-settings", str(folder / "linear.toml")]):
         done = ask(folder, "train", "--horizon-days", "14", *more)
@@ -224,3 +212,14 @@ def test_a_process_can_forget_its_earlier_peak() -> None:
     if os.access("/proc/self/clear_refs", os.W_OK):
         assert own < 200
     assert Meter().read().cpu_s >= 0
+
+
+def test_two_runs_of_one_second_that_draw_the_same_id_are_both_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = iter(["aaaa", "aaaa", "bbbb", "aaaa", "cccc"])
+    monkeypatch.setattr(secrets, "token_hex", lambda _: next(drawn))
+    for name in ("first", "second"):
+        with record(tmp_path, "train", name):
+            pass
+    assert {run["name"] for run in listed(tmp_path)[0]} == {"first", "second"}

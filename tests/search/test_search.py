@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -29,8 +28,7 @@ from intently.search.drawing import page
 from intently.search.found import found_in, table, write
 from intently.search.study import DEFAULT, Limits, Search, Tried
 from intently.search.worker import Place
-from intently.store import SqliteStore
-from tiny_shops import chain, weekly_basket
+from tiny_shops import chain, stored, weekly_basket
 
 RUN = CliRunner()
 
@@ -41,20 +39,7 @@ def shop() -> Dataset:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    folder, basket = tmp_path / "home", shop()
-    with SqliteStore(folder / "store.db") as store:
-        store.add_events(
-            [
-                {
-                    "user_id": basket.users[row["user"]],
-                    "item_id": basket.items[row["item"]],
-                    "event": "purchase",
-                    "time_s": row["time_s"],
-                }
-                for row in basket.events.iter_rows(named=True)
-            ]
-        )
-    return folder
+    return stored(shop(), tmp_path / "home")
 
 
 def settings_in(home: Path, **more: object) -> Settings:
@@ -121,7 +106,8 @@ def test_the_default_is_tried_first_and_what_is_found_is_never_worse(tmp_path: P
     assert found is not None
     assert found.trials[0].number == DEFAULT
     assert found.trials[0].point == {"decay": 0.3, "l2": 3000.0, "target": "next"}
-    assert len(found.trials) == 10
+    assert [trial.state for trial in found.trials] == ["done"] * 10
+    assert len({trial.run for trial in found.trials}) == 10
     assert found.best.value == max(trial.value for trial in found.trials) >= found.default.value
     assert sum(found.importance.values()) == pytest.approx(1.0)
     recorded = [run for run in listed(tmp_path)[0] if run["kind"] == "trial"]
@@ -270,14 +256,18 @@ def test_the_command_writes_toml_page_and_record_and_goes_on_after_a_kill(home: 
 
 def test_ctrl_c_keeps_what_was_found(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heard = Search._hear
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 
     def interrupted(self: Search, *given: object) -> None:
         heard(self, *given)  # type: ignore[arg-type]
         if self.ended == 3:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Search, "_hear", interrupted)
-    done = ask(home, "--model", "linear", "--trials", "50", "--jobs", "1")
+    try:
+        done = ask(home, "--model", "linear", "--trials", "50", "--jobs", "1")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert done.exit_code == 130 or isinstance(done.exception, KeyboardInterrupt)
     assert "3 judged" in done.stdout
     assert (home / "search" / "found.toml").exists()

@@ -49,7 +49,6 @@ class Run:
         self._wandb = wandb
         self._tracked: Tracker | None = None
         self._meter = Meter(own_peak=own_peak)
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._write()
 
     @property
@@ -155,7 +154,9 @@ def record(
     Raises MissingExtraError when `wandb` is asked for and not installed; without TensorBoard the run is
     recorded all the same, and says so.
     """
-    run = Run(home, _began(kind, name, settings or {}, headline, part_of), wandb=wandb, own_peak=own_peak)
+    run = Run(
+        home, _began(home, kind, name, settings or {}, headline, part_of), wandb=wandb, own_peak=own_peak
+    )
     try:
         if wandb:
             _ = run.tracker  # refuse before the work
@@ -173,11 +174,24 @@ def record(
         run.end("done")
 
 
-def _began(kind: str, name: str, settings: Mapping[str, Any], headline: str, part_of: str) -> dict[str, Any]:
+def _claimed(home: Path) -> str:
+    """An id that no other run has, its folder made; trials of one second may draw the same one."""
+    while True:
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        name = f"{stamp}-{secrets.token_hex(2)}"
+        try:
+            (home / FOLDER / name).mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return name
+
+
+def _began(
+    home: Path, kind: str, name: str, settings: Mapping[str, Any], headline: str, part_of: str
+) -> dict[str, Any]:
     """What is known before anything has happened."""
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     return {
-        "id": f"{stamp}-{secrets.token_hex(2)}",
+        "id": _claimed(home),
         "kind": kind,
         "name": name,
         "part_of": part_of,
