@@ -71,7 +71,8 @@ class Click(TwoStage):
     """A deep network over candidates; settings that are not told here are those of `TwoStage`.
 
     network: deep, cross or interest. hidden: neurons of each hidden layer; () is a logistic regression.
-    crosses: cross layers of `cross`. rank: of their matrices, 0 for full ones. width: directions of the text
+    crosses: cross layers of `cross`. rank: of their matrices, 0 for full ones (they
+    learn the few thousand users by heart, docs/LOG.md). width: directions of the text
     vectors that are kept. epochs: passes over the pairs at most; the one with the lowest log loss on the
     held-back users is kept. text: False leaves all text out, as a dataset without vectors does.
     """
@@ -95,7 +96,7 @@ class Click(TwoStage):
         network: str = "deep",
         hidden: Sequence[int] = (64, 64),
         crosses: int = 2,
-        rank: int = 0,
+        rank: int = 16,
         width: int = 16,
         dropout: float = 0.2,
         epochs: int = 12,
