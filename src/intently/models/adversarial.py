@@ -15,6 +15,7 @@ from intently.models.base import BATCH, Recommender, State
 from intently.models.ranking import rank
 from intently.models.space import Choice, Float, Space
 from intently.nn.inference import discriminate, generate, unit
+from intently.nn.packing import ragged
 from intently.schema import FloatArray, IntArray, LongArray
 
 if TYPE_CHECKING:
@@ -149,9 +150,11 @@ class Adversarial(Recommender):
 
         def asked(targets: LongArray) -> Asked:
             stop = opened[targets]
-            at, indptr = ranges(np.maximum(stop - self.max_length, begins[targets]), stop)
-            back = np.repeat(moment[targets], np.diff(indptr)) - moment[at] - 1
-            arrays = (columns[at], indptr[:-1], back, columns[targets])
+            first = np.maximum(stop - self.max_length, begins[targets])
+            lengths = stop - first
+            at = ragged(first, lengths)
+            back = np.repeat(moment[targets], lengths) - moment[at] - 1
+            arrays = (columns[at], np.cumsum(lengths) - lengths, back, columns[targets])
             return Asked(*(torch.from_numpy(array) for array in arrays))
 
         def batches() -> Iterator[tuple[Asked, Asked]]:
@@ -273,20 +276,10 @@ def moments_opened(histories: Histories) -> LongArray:
     return out
 
 
-def ranges(start: LongArray, stop: LongArray) -> tuple[LongArray, LongArray]:
-    """(places, indptr) of all start:stop one after the other.
-
-    >>> [part.tolist() for part in ranges(np.array([3, 0]), np.array([5, 1]))]
-    [[3, 4, 0], [0, 2, 3]]
-    """
-    lengths = stop - start
-    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return np.arange(indptr[-1]) + np.repeat(start - indptr[:-1], lengths), indptr
-
-
 def prefixes(histories: Histories, lengths: LongArray) -> Histories:
     """Only the first `lengths` events of each row."""
-    at, indptr = ranges(histories.indptr[:-1], histories.indptr[:-1] + lengths)
+    at = ragged(histories.indptr[:-1], lengths)
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return replace(
         histories, indptr=indptr, items=histories.items[at], time_s=histories.time_s[at],
         events=histories.events[at],

@@ -24,6 +24,7 @@ from intently.models.base import Recommender, State
 from intently.models.moments import next_pairs
 from intently.models.popular import share_of_best
 from intently.models.space import Choice, Float, Space
+from intently.nn.inference import unit
 from intently.schema import FloatArray
 
 FILLER: Final = 1e-6
@@ -109,15 +110,3 @@ class Content(Recommender):
         self.popularity = state["popularity"]
         self.vectors = state["vectors"].astype(np.float32)
         self.bend = state["bend"]
-
-
-def unit(rows: FloatArray) -> FloatArray:
-    """Rows of length one; zero rows stay zero.
-
-    >>> unit(np.array([[3.0, 4.0], [0.0, 0.0]]))
-    array([[0.6, 0.8],
-           [0. , 0. ]])
-    """
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    scaled: FloatArray = rows / np.where(length > 0, length, np.ones_like(length))
-    return scaled

@@ -18,6 +18,7 @@ from intently.evaluate import metrics
 from intently.models.base import BATCH, Recommender, State
 from intently.models.next_moments import Moments, bags_of
 from intently.models.ranking import top_k
+from intently.nn.inference import unit
 from intently.nn.past import Past, look_back, pooled
 from intently.schema import DoubleArray, FloatArray, IntArray, LongArray
 
@@ -203,10 +204,3 @@ class Pooled(Recommender):
         self.weights = {
             name.removeprefix(inside): value for name, value in state.items() if name.startswith(inside)
         }
-
-
-def unit(rows: FloatArray) -> FloatArray:
-    """Rows of length one; zero rows stay zero."""
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    out: FloatArray = rows / np.maximum(length, np.float32(1e-12))
-    return out

@@ -29,9 +29,9 @@ from intently.errors import InputError, MissingExtraError, NotReadyError
 from intently.models.base import State
 from intently.models.item_features import ItemReader
 from intently.models.next_moments import Moments
-from intently.models.pooled import Pooled, unit
+from intently.models.pooled import Pooled
 from intently.models.space import Choice, Float, Space
-from intently.nn.inference import gelu, linear
+from intently.nn.inference import gelu, linear, unit
 from intently.nn.past import Past, latest, pooled
 from intently.schema import DoubleArray, FloatArray, LongArray
 

@@ -176,6 +176,10 @@ def discriminate(bag: Floats, weights: Weights) -> Floats:
 
 
 def unit(vectors: Floats) -> Floats:
-    """Rows scaled to length one; zeros stay."""
+    """Rows scaled to length one; zeros stay.
+
+    >>> unit(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [[0.6, 0.8], [0.0, 0.0]]
+    """
     out: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     return out
