@@ -223,3 +223,11 @@ def test_two_runs_of_one_second_that_draw_the_same_id_are_both_kept(
         with record(tmp_path, "train", name):
             pass
     assert {run["name"] for run in listed(tmp_path)[0]} == {"first", "second"}
+
+
+def test_runs_of_one_second_are_listed_in_the_order_they_began(tmp_path: Path) -> None:
+    names = [f"{number:02}" for number in range(12)]
+    for name in names:
+        with record(tmp_path, "train", name):
+            pass
+    assert [run["name"] for run in listed(tmp_path)[0]] == names[::-1]

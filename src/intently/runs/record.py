@@ -200,6 +200,7 @@ def _began(
         "pid": os.getpid(),
         "process": process_start(os.getpid()),
         **provenance(),
+        "date": datetime.now(UTC).isoformat(timespec="microseconds"),  # trials of one second have an order
         "commit": commit(),
         "settings": dict(settings),
         "data": {},
