@@ -37,6 +37,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "classify": ("data", "label", "method", "seed", "rate"),
     "cold_items": ("way", "encoder"),
     "click_classifier": ("model", "data"),
+    "next_basket": ("data", "question", "model", "cut_back_days"),
 }
 """What tells one subject from another; of each the newest line counts."""
 
@@ -65,6 +66,10 @@ CHOSEN: dict[str, tuple[str, ...]] = {
     ),
     "click_classifier": (
         "data", "model", "auc", "precision", "recall", "f1", "accuracy", "log_loss", "ece", "fit_cpu_s",
+    ),
+    "next_basket": (
+        "data", "question", "model", "recall@5", "ndcg@5", "recall@10", "ndcg@10", "recall@20", "ndcg@20",
+        "ours over it, recall@10", "ours over it, NDCG@10", "fit_cpu_s", "answer_cpu_ms",
     ),
 }  # fmt: skip
 """Where a question keeps more than its table shows: the columns, in order."""
@@ -152,6 +157,18 @@ def by_pairs(rows: list[Row]) -> list[list[Row]]:
     return [ranked, [{k: v for k, v in row.items() if k != "model"} for row in held]]
 
 
+def by_question(rows: list[Row]) -> list[list[Row]]:
+    """A table a question, of the final horizon only; beside each model what ours has over it."""
+    last = [row for row in rows if not row.get("cut_back_days")]
+    for ours in [row for row in last if "lift_ndcg@10" in row]:
+        for row in last:
+            if (row["data"], row["question"]) == (ours["data"], ours["question"]):
+                for said, figure in (("recall@10", "recall@10"), ("NDCG@10", "ndcg@10")):
+                    lift = ours[f"lift_{figure}"].get(row["model"])
+                    row |= {f"ours over it, {said}": percent(lift)} if lift else {}
+    return [[row for row in last if row["question"] == asked] for asked in ("horizon", "next basket")]
+
+
 def by_run(rows: list[Row]) -> list[list[Row]]:
     """Perplexities as columns; the runs that were killed have a figure of their own, and no place here."""
     return [[row | row["perplexity"] for row in rows if "after" in row.get("perplexity", {})]]
@@ -186,6 +203,7 @@ SPLITS: dict[str, Callable[[list[Row]], list[list[Row]]]] = {
     "pretrain": by_run,
     "cold_items": by_way,
     "click_classifier": by_shop,
+    "next_basket": by_question,
 }
 
 
