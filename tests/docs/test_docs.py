@@ -101,9 +101,9 @@ def test_every_make_target_in_a_page_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", [README, CHINESE], ids=lambda page: page.name)
 def test_every_route_in_the_readme_exists(page: Path) -> None:
-    from intently.serving.app import answers, health, records
+    from intently.serving.app import GROUPS
 
-    routers = [answers(None), records(None), health(None)]  # type: ignore[arg-type]
+    routers = [group.routes(None) for group in GROUPS]  # type: ignore[arg-type]
     paths = [getattr(route, "path", "") for router in routers for route in router.routes] + ["/openapi.json"]
     patterns = [re.compile(re.sub(r"\{[^}]+\}", "[^/?]+", path)) for path in paths]
     said = re.findall(r"(?:127\.0\.0\.1:8000|`)(/(?:v1/[\w/{}]+|\w+z\b|metrics|openapi\.json))", code(page))
@@ -115,12 +115,13 @@ def test_every_route_in_the_readme_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", [README, CHINESE], ids=lambda page: page.name)
 def test_the_bodies_in_the_readme_are_accepted(page: Path) -> None:
-    from intently.serving import shapes
+    from intently.serving.shapes.answers import PredictRequest, RecommendationRequest
+    from intently.serving.shapes.events import EventIn
 
     of: dict[str, type[BaseModel]] = {
-        "recommendations": shapes.RecommendationRequest,
-        "predict": shapes.PredictRequest,
-        "events": shapes.EventIn,
+        "recommendations": RecommendationRequest,
+        "predict": PredictRequest,
+        "events": EventIn,
     }
     bodies = re.findall(r"-X POST http://127\.0\.0\.1:8000/v1/(\w+) .*?-d '(.*?)'", text(page), re.DOTALL)
     assert {route for route, _ in bodies} == set(of)

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from intently.schema import EVENT_CODES
-from intently.serving.clock import ShopClock
-from intently.serving.memory import Memory
+from intently.serving.state.clock import ShopClock
+from intently.serving.state.memory import Memory
 
 DAY = 86400.0
 

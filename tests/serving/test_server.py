@@ -16,9 +16,9 @@ from starlette.requests import Request
 
 from intently.config import Settings
 from intently.errors import ConfigError
-from intently.serving.body import read_json
-from intently.serving.connection import Connection
-from intently.serving.problems import RefusedError
+from intently.serving.http.body import read_json
+from intently.serving.http.connection import Connection
+from intently.serving.http.problems import RefusedError
 from intently.serving.server import is_loopback, serve, service_key
 
 KEY = "a-key-of-a-test-0123456789"
@@ -90,7 +90,7 @@ async def hello(scope: dict[str, Any], _receive: Any, send: Any) -> None:
 
 
 def test_a_half_sent_head_is_closed_and_a_whole_one_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("intently.serving.connection.HEAD_S", 0.2)
+    monkeypatch.setattr("intently.serving.http.connection.HEAD_S", 0.2)
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(hello, http=Connection, ws="none", lifespan="off", log_level="error")
     server = uvicorn.Server(config)
@@ -110,7 +110,7 @@ def test_a_half_sent_head_is_closed_and_a_whole_one_answered(monkeypatch: pytest
 
 
 def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("intently.serving.body.BODY_S", 0.05)
+    monkeypatch.setattr("intently.serving.http.body.BODY_S", 0.05)
     headers = [(b"content-type", b"application/json")]
 
     async def receive() -> dict[str, Any]:

@@ -16,9 +16,9 @@ from intently import artifact
 from intently.config import Settings
 from intently.data import Dataset
 from intently.models import Recommender
-from intently.serving.engine import Engine
-from intently.serving.recommend import recommend
-from intently.serving.shapes import RecommendationRequest
+from intently.serving.answer.recommend import recommend
+from intently.serving.shapes.answers import RecommendationRequest
+from intently.serving.state.engine import Engine
 
 
 def wait_for(service: Running, path: str, field: str, value: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from intently.serving.engine import Engine
+    from intently.serving.state.engine import Engine
 
 HOME = typer.Option(None, help="Folder of the store and the artifacts.")
 CONFIG = typer.Option(None, help="Settings file instead of intently.toml.")
@@ -117,8 +117,8 @@ def recommend(
     as_json: bool = AS_JSON,
 ) -> None:
     """What a user will meet next, with probabilities and reasons, from the live model."""
-    from intently.serving.recommend import recommend as ask
-    from intently.serving.shapes import RecommendationRequest
+    from intently.serving.answer.recommend import recommend as ask
+    from intently.serving.shapes.answers import RecommendationRequest
 
     engine = _engine(home, config)
     answer = ask(
@@ -148,8 +148,8 @@ def predict(
     as_json: bool = AS_JSON,
 ) -> None:
     """P(user meets item within the horizon), the decision at the threshold, and the reasons."""
-    from intently.serving.predict import predict as ask
-    from intently.serving.shapes import PredictRequest
+    from intently.serving.answer.predict import predict as ask
+    from intently.serving.shapes.answers import PredictRequest
 
     engine = _engine(home, config)
     answer = ask(engine, PredictRequest(user_id=user, item_id=item, pairs=None, explain=True))
@@ -171,7 +171,7 @@ def predict(
 def _engine(home: Path | None, config: Path | None) -> Engine:
     from intently.config import load_settings
     from intently.errors import InputError
-    from intently.serving.engine import Engine
+    from intently.serving.state.engine import Engine
 
     settings = load_settings(config, home=home)
     if not settings.store_path.exists():

@@ -1,9 +1,9 @@
 """The service: one process that answers over HTTP what each user will do next.
 
-Read in this order: `engine` joins what is behind an answer (the live model, `memory` of what every
-user did, the shop's `clock`, the popular items behind both); `model` swaps artifacts while answering;
-`ledger` makes an event durable before it is acknowledged; `shapes` are the requests and the answers,
-`problems` every refusal; `app` puts them on FastAPI and `server` on an address. `static` is the page.
+`server` listens, `app` joins the routes. In the order of a request: `http` (connection, gate, bodies,
+refusals), `routes` (one file a group), `intake` (events to the ledger), `answer` (lists, probabilities),
+all of them on `state` (the engine: live model, memory of what every user did, ledger, clock). `shapes` are
+the requests and the answers; `static` is the page.
 
-HTTP types stop here; models are only called, never trained.
+HTTP types stop in `http` and `routes`; models are only called, never trained.
 """

@@ -15,8 +15,8 @@ import uvicorn
 from intently.config import Settings
 from intently.errors import ConfigError
 from intently.serving.app import make_app
-from intently.serving.connection import Connection
-from intently.serving.engine import Engine
+from intently.serving.http.connection import Connection
+from intently.serving.state.engine import Engine
 
 MIN_KEY = 16
 MAX_THREADS = 4

@@ -16,16 +16,15 @@ import numpy as np
 from intently.data import Histories
 from intently.errors import UnknownIdError
 from intently.schema import EVENT_CODES, EVENTS, FloatArray
-from intently.serving.engine import Asked, Engine, stage
-from intently.serving.model import Standing
-from intently.serving.shapes import (
+from intently.serving.shapes.answers import (
     RecommendationRequest,
     Recommendations,
     Similar,
     SimilarQuery,
-    Suggestion,
-    Why,
 )
+from intently.serving.shapes.common import Suggestion, Why
+from intently.serving.state.engine import Asked, Engine, stage
+from intently.serving.state.model import Standing
 
 BY_MODEL = "model"
 FOR_STRANGERS = "popular for strangers"

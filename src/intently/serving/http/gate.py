@@ -14,8 +14,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from intently.serving.metrics import Metrics
-from intently.serving.problems import problem
+from intently.serving.http.metrics import Metrics
+from intently.serving.http.problems import problem
 
 OPEN: Final = ("/", "/healthz", "/readyz", "/favicon.ico")
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})

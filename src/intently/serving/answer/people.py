@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from intently.schema import EVENTS
-from intently.serving.clock import rfc3339
-from intently.serving.engine import Engine
-from intently.serving.model import Standing
-from intently.serving.shapes import Deed, History, HistoryQuery, UserLine, UserQuery, Users
+from intently.serving.shapes.people import Deed, History, HistoryQuery, UserLine, UserQuery, Users
+from intently.serving.state.clock import rfc3339
+from intently.serving.state.engine import Engine
+from intently.serving.state.model import Standing
 
 MAX_ATTRIBUTES = 8
 

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from intently.errors import InputError
 from intently.schema import EVENT_CODES
-from intently.serving.engine import Engine
-from intently.serving.ledger import EventRow
-from intently.serving.problems import field_errors
-from intently.serving.shapes import MAX_EVENTS, Acknowledged, EventIn, Rejected
+from intently.serving.shapes.events import MAX_EVENTS, Acknowledged, EventIn, Rejected
+from intently.serving.shapes.faults import field_errors
+from intently.serving.state.engine import Engine
+from intently.serving.state.ledger import EventRow
 
 
 async def take(engine: Engine, body: Any) -> Acknowledged:

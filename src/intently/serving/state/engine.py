@@ -19,10 +19,10 @@ from intently import __version__
 from intently.config import Settings
 from intently.data import Histories
 from intently.schema import EVENT_CODES
-from intently.serving.clock import ShopClock
-from intently.serving.ledger import Ledger
-from intently.serving.memory import Deeds, Late, Memory, after, deeds
-from intently.serving.model import LiveModel, Standing
+from intently.serving.state.clock import ShopClock
+from intently.serving.state.ledger import Ledger
+from intently.serving.state.memory import Deeds, Late, Memory, after, deeds
+from intently.serving.state.model import LiveModel, Standing
 from intently.store import SqliteStore
 
 DEFAULT_HORIZON_DAYS = 28.0

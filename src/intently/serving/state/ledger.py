@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from intently.errors import IntentlyError, NotReadyError
-from intently.serving.memory import Memory
+from intently.serving.state.memory import Memory
 from intently.store import SqliteStore
 
 log = logging.getLogger("intently.serving")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, TypedDict
 
 from fastapi import FastAPI
@@ -9,17 +10,9 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from intently.serving import shapes as s
-from intently.serving.problems import Problem
+from intently.serving.http.problems import Problem
 
 _REF: Final = "#/components/schemas/{model}"
-_BODIES: Final[tuple[type[BaseModel], ...]] = (
-    s.RecommendationRequest,
-    s.PredictRequest,
-    s.EventIn,
-    s.EventBatch,
-    Problem,
-)
 
 
 class Described(TypedDict):
@@ -49,13 +42,13 @@ def takes_query(shape: type[BaseModel], answer: type[Any]) -> Described:
     return {"responses": _responses(answer), "openapi_extra": {"parameters": parameters}}
 
 
-def describe(api: FastAPI) -> None:
-    """Make /openapi.json complete: the bodies' shapes and the problems."""
+def describe(api: FastAPI, bodies: Sequence[type[BaseModel]]) -> None:
+    """Make /openapi.json complete: the shapes of `bodies` and the problems."""
 
     def made() -> dict[str, Any]:
         if api.openapi_schema is None:
             schema = get_openapi(title=api.title, version=api.version, summary=api.summary, routes=api.routes)
-            pairs = [(shape, "validation") for shape in _BODIES]
+            pairs = [(shape, "validation") for shape in (*bodies, Problem)]
             _names, found = models_json_schema(pairs, ref_template=_REF)  # type: ignore[arg-type]
             schema.setdefault("components", {}).setdefault("schemas", {}).update(found["$defs"])
             api.openapi_schema = schema

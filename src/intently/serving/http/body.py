@@ -9,7 +9,8 @@ import orjson
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from intently.serving.problems import RefusedError, clip, of_validation, refuse
+from intently.serving.http.problems import RefusedError, of_validation, refuse
+from intently.serving.shapes.faults import clip
 
 MAX_BYTES: Final = 1_000_000
 BODY_S: Final = 10.0

@@ -23,7 +23,7 @@ from intently.data import Histories
 from intently.errors import IntentlyError
 from intently.models import Recommender
 from intently.schema import FloatArray, IntArray
-from intently.serving.memory import Numbers
+from intently.serving.state.memory import Numbers
 
 POLL_S = 2.0
 log = logging.getLogger("intently.serving")

@@ -6,19 +6,12 @@ listed, and what cannot be encoded is replaced.
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass
-
 import orjson
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 from starlette.responses import Response
 
 from intently.errors import IntentlyError
-
-MAX_ERRORS = 20
-TEXT = 240
-FIELD = 80
+from intently.serving.shapes.faults import FIELD, MAX_ERRORS, clip, field_errors
 
 
 class RefusedError(Exception):
@@ -27,14 +20,6 @@ class RefusedError(Exception):
     def __init__(self, response: Response) -> None:
         super().__init__(f"refused with status {response.status_code}")
         self.response = response
-
-
-@dataclass(frozen=True, slots=True)
-class FieldError:
-    """What is wrong with one field."""
-
-    field: str
-    reason: str
 
 
 class Problem(BaseModel):
@@ -108,34 +93,9 @@ def of_validation(error: ValidationError, shape: type[BaseModel]) -> Response:
     return problem(422, first + more, "the fields are described at /openapi.json", listed)
 
 
-def field_errors(error: ValidationError, shape: type[BaseModel]) -> list[FieldError]:
-    """Pydantic's errors in our words, without what was sent."""
-    details = error.errors(include_url=False, include_context=False, include_input=False)
-    return [_field_error(detail, shape) for detail in details[:MAX_ERRORS]]
-
-
-def _field_error(detail: ErrorDetails, shape: type[BaseModel]) -> FieldError:
-    where = [part for part in detail["loc"] if part not in ("function-before", "function-after")]
-    field = clip(".".join(str(part) for part in where) or "body", FIELD)
-    if detail["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(field[:40], shape.model_fields, n=1)
-        asked = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(shape.model_fields)}"
-        return FieldError(field, f"unknown field; {asked}")
-    if detail["type"] == "missing":
-        return FieldError(field, "is missing")
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return FieldError(field, clip(message))
-
-
 def listed(errors: list[dict[str, str | int]]) -> list[dict[str, str | int]]:
     """The first MAX_ERRORS, and how many more there are."""
     if len(errors) <= MAX_ERRORS:
         return errors
     rest = len(errors) - MAX_ERRORS + 1
     return [*errors[: MAX_ERRORS - 1], {"field": "", "reason": f"{rest} more"}]
-
-
-def clip(text: str, length: int = TEXT) -> str:
-    """At most `length` characters that can be encoded and printed."""
-    short = text if len(text) <= length else text[: length - 3] + "..."
-    return "".join(c if c.isprintable() else "�" for c in short)

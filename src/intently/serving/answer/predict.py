@@ -8,10 +8,11 @@ import numpy as np
 
 from intently.data import Histories
 from intently.errors import UnknownIdError
-from intently.serving.engine import Asked, Engine, stage, threshold
-from intently.serving.model import Calibrated, Standing
-from intently.serving.recommend import finite, reasons_of
-from intently.serving.shapes import Pair, Prediction, Predictions, PredictRequest, Why
+from intently.serving.answer.recommend import finite, reasons_of
+from intently.serving.shapes.answers import Pair, Prediction, Predictions, PredictRequest
+from intently.serving.shapes.common import Why
+from intently.serving.state.engine import Asked, Engine, stage, threshold
+from intently.serving.state.model import Calibrated, Standing
 
 NO_PROBABILITY = "the live model gives an order, not probabilities"
 UNKNOWN_ITEM = "unknown item: the live model has not seen it"

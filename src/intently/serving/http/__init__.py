@@ -1,0 +1,1 @@
+"""HTTP itself: connection, gate, bodies, refusals, what /openapi.json says, figures for Prometheus."""

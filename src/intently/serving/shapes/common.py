@@ -1,0 +1,79 @@
+"""What all requests and answers share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+MAX_ITEMS = 100
+
+
+def _text_of(value: Any) -> Any:
+    """Shops number their users: an integer is taken as its digits."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable() or value != value.strip():
+        raise ValueError("may hold no control characters and no space around it")
+    return value
+
+
+Id = Annotated[
+    str,
+    BeforeValidator(_text_of),
+    StringConstraints(min_length=1, max_length=256),
+    AfterValidator(_printable),
+]
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e12, le=1e12)]
+Short = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_printable)]
+
+
+class Request(BaseModel):
+    """Base of what may be asked."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """A reason in plain words.
+
+    `effect` is what it adds to the log-odds, null when not known; `code` and `values` say the same for
+    a page in another language.
+    """
+
+    text: str
+    effect: float | None
+    code: str = ""
+    values: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """One recommended item; `probability` is null when the live model gives only an order."""
+
+    item_id: str
+    title: str
+    category: str
+    price: float | None
+    score: float | None
+    probability: float | None
+    rank: int
+    source: str
+    reasons: list[Why]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What every answer says of itself."""
+
+    model_version: str
+    stage: str
+    event: str
+    horizon_days: float
+    degraded: bool
+    notes: list[str]
+    took_ms: float
