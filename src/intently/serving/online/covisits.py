@@ -1,0 +1,161 @@
+"""Which items go with which, lately, in bounded memory: a fixed number of neighbours an item.
+
+Decayed counts of ordered pairs. An item keeps its WIDTH heaviest neighbours; a newcomer to a full row wears
+down the lightest one and takes its place when that is gone (the counters of Misra & Gries 1982). We differ:
+counts decay, so old neighbours grow light by themselves, and a rebuilt table is exact.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from intently.schema import DoubleArray, FloatArray, IntArray, LongArray
+from intently.serving.online.decay import Origin, first_of_run
+
+WIDTH = 32
+"""Neighbours an item; 8 bytes each."""
+
+EMPTY = -1
+MOST_DOUBLINGS = 64.0
+"""Weights are single precision: the origin moves after this many half-lives."""
+
+
+class Neighbours:
+    """Decayed counts of pairs (one, other); `add` takes them in batches."""
+
+    def __init__(self, half_life_days: float, width: int = WIDTH) -> None:
+        self.width = width
+        self._origin = Origin(half_life_days, MOST_DOUBLINGS)
+        self._others: IntArray = np.full((0, width), EMPTY, np.int32)
+        self._weights: FloatArray = np.zeros((0, width), np.float32)
+        self._totals: FloatArray = np.zeros(0, np.float32)
+
+    def add(self, ones: IntArray, others: IntArray, time_s: DoubleArray) -> None:
+        """Count pairs; the first batch into an empty table is exact, however large."""
+        if not len(ones):
+            return
+        n = int(max(ones.max(), others.max())) + 1
+        empty = not len(self._totals)
+        self._grow(n)
+        weights, factor = self._origin.weights(time_s)
+        if factor != 1.0:
+            self._scale(factor)
+        if empty:
+            self._build(ones, others, weights, n)
+        else:
+            self._merge(*_summed(ones, others, weights, n))
+
+    def add_one(self, one: int, other: int, weight: float) -> None:
+        """Count one pair; `weight` is what `weight_of` gave, and both items have room."""
+        self._totals[one] += weight
+        row: list[int] = self._others[one].tolist()
+        if other in row:
+            self._weights[one, row.index(other)] += weight
+            return
+        weights = self._weights[one]
+        lightest = int(weights.argmin())
+        left = float(weights[lightest]) - weight
+        if left > 0:
+            weights[lightest] = left
+        else:
+            weights[lightest] = weight
+            self._others[one, lightest] = other
+
+    def weight_of(self, time_s: float, n_items: int) -> float:
+        """The weight of an event at this moment; makes room for `n_items`."""
+        self._grow(n_items)
+        weight, factor = self._origin.weight(time_s)
+        if factor != 1.0:
+            self._scale(factor)
+        return weight
+
+    def follow(self, items: IntArray, candidates: IntArray, scratch: FloatArray) -> FloatArray:
+        """(candidates,): mean over `items` of the share of their pairs that go to each candidate.
+
+        scratch: zeros, one more than there are items, left as zeros again; the last one takes what is EMPTY.
+        """
+        if not len(items) or int(items.max()) >= len(self._totals):
+            items = items[items < len(self._totals)]
+        totals = self._totals[items]
+        if not totals.any():
+            return np.zeros(len(candidates), np.float32)
+        scale = np.divide(1.0 / len(items), totals, out=np.zeros_like(totals), where=totals > 0)
+        others = self._others[items].ravel()
+        np.add.at(scratch, others, (self._weights[items] * scale[:, None]).ravel())
+        out = scratch[candidates]
+        scratch[others] = 0.0
+        return out
+
+    def of(self, item: int) -> dict[int, float]:
+        """Share of the item's pairs by neighbour."""
+        if item >= len(self._totals) or not self._totals[item] > 0:
+            return {}
+        held = self._others[item] != EMPTY
+        shares = self._weights[item][held] / self._totals[item]
+        return dict(zip(self._others[item][held].tolist(), shares.tolist(), strict=True))
+
+    def __len__(self) -> int:
+        return len(self._totals)
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the arrays."""
+        return int(self._others.nbytes + self._weights.nbytes + self._totals.nbytes)
+
+    def _scale(self, factor: float) -> None:
+        self._weights *= np.float32(factor)
+        self._totals *= np.float32(factor)
+
+    def _grow(self, n: int) -> None:
+        have = len(self._totals)
+        if n <= have:
+            return
+        room = n if have == 0 else max(n, 2 * have)
+        others = np.full((room, self.width), EMPTY, np.int32)
+        weights = np.zeros((room, self.width), np.float32)
+        totals = np.zeros(room, np.float32)
+        others[:have], weights[:have], totals[:have] = self._others, self._weights, self._totals
+        self._others, self._weights, self._totals = others, weights, totals
+
+    def _build(self, ones: IntArray, others: IntArray, weights: DoubleArray, n: int) -> None:
+        """Exact: all pairs summed, the heaviest of each row kept."""
+        table = sparse.coo_matrix((weights.astype(np.float32), (ones, others)), shape=(n, n)).tocsr()
+        self._totals[:n] = np.asarray(table.sum(axis=1)).ravel()
+        rows = np.repeat(np.arange(n, dtype=np.int32), np.diff(table.indptr))
+        full = np.diff(table.indptr) > self.width
+        order = np.arange(len(rows))
+        crowded = np.flatnonzero(full[rows])
+        order[crowded] = crowded[np.lexsort((-table.data[crowded], rows[crowded]))]
+        place = np.arange(len(rows)) - table.indptr[rows]
+        kept = place < self.width
+        self._others[rows[kept], place[kept]] = table.indices[order][kept]
+        self._weights[rows[kept], place[kept]] = table.data[order][kept]
+
+    def _merge(self, ones: LongArray, others: IntArray, weights: FloatArray) -> None:
+        """Add distinct pairs, sorted by `ones`: known ones first, then newcomers, one a row at a time."""
+        np.add.at(self._totals, ones, weights)
+        known = self._others[ones] == others[:, None]
+        met = known.any(axis=1)
+        self._weights[ones[met], known[met].argmax(axis=1)] += weights[met]
+        ones, others, weights = ones[~met], others[~met], weights[~met]
+        while len(ones):
+            now = first_of_run(ones)
+            row, weight = ones[now], weights[now]
+            lightest = self._weights[row].argmin(axis=1)
+            left = self._weights[row, lightest] - weight
+            won = left <= 0
+            self._weights[row, lightest] = np.where(won, weight, left)
+            self._others[row[won], lightest[won]] = others[now][won]
+            ones, others, weights = ones[~now], others[~now], weights[~now]
+
+
+def _summed(
+    ones: IntArray, others: IntArray, weights: DoubleArray, n: int
+) -> tuple[LongArray, IntArray, FloatArray]:
+    keys = ones.astype(np.int64) * n + others
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    starts = np.flatnonzero(first_of_run(keys))
+    sums = np.add.reduceat(weights[order], starts).astype(np.float32)
+    return keys[starts] // n, (keys[starts] % n).astype(np.int32), sums
