@@ -28,6 +28,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "complete_journey": ("model", "pairs", "cut_back_days"),
     "next_item": ("data", "model", "texts"),
     "sequence_epoch": ("data",),
+    "sequence_state": ("data",),
     "scale": ("model", "events"),
     "encode": ("catalogue", "way"),
     "import_events": ("format", "rows"),

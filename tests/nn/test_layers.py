@@ -48,12 +48,14 @@ def test_the_distance_between_two_tokens_matters() -> None:
     assert not torch.allclose(net(x, [(1, 6)])[-1], net(swapped, [(1, 6)])[-1], atol=1e-4)
 
 
-def test_numpy_answers_as_torch() -> None:
+def test_numpy_answers_as_torch_after_each_last_token() -> None:
     net, x = encoder(dropout=0.5), torch.randn(TOKENS, 16)
     weights = {name: value.numpy() for name, value in net.state_dict().items()}
     with torch.inference_mode():
         expected = net(x, GROUPS).numpy()
-    np.testing.assert_allclose(encode(x.numpy(), GROUPS, weights, heads=2), expected, rtol=1e-4, atol=1e-5)
+    last = [0, 1, 2, 6, 10, 19]
+    answer = encode(x.numpy(), GROUPS, weights, heads=2)
+    np.testing.assert_allclose(answer, expected[last], rtol=1e-4, atol=1e-5)
 
 
 def test_dropout_is_on_in_training_only() -> None:

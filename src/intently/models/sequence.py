@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from intently import progress
 from intently.data import Dataset, Histories
-from intently.errors import InputError
+from intently.errors import InputError, NotReadyError
 from intently.evaluate import metrics
 from intently.models.base import BATCH, Recommender, State
 from intently.models.principal import main_axes
-from intently.models.ranking import top_k
+from intently.models.ranking import Ranked, top_k
+from intently.models.sequence_state import Reader, SequenceState, Vocabulary
 from intently.models.space import Choice, Float, Int, Space
 from intently.models.warm import take_over
 from intently.nn.inference import encode
 from intently.nn.packing import Bags, Packed, pack, windows
-from intently.schema import FloatArray, IntArray, LongArray
+from intently.schema import ByteArray, DoubleArray, FloatArray, IntArray, LongArray
 
 if TYPE_CHECKING:
     from intently.nn.next_item import NextItem
@@ -124,6 +125,7 @@ class Sequence(Recommender):
         self.text_map: FloatArray = np.zeros((0, self.d), np.float32)  # directions of texts to vectors
         self.text_axes: FloatArray = np.zeros((0, 0), np.float32)  # text vectors to directions
         self.text_mean: FloatArray = np.zeros(0, np.float32)
+        self._made: Reader | None = None
 
     # -- learning ------------------------------------------------------------------------------
 
@@ -242,6 +244,10 @@ class Sequence(Recommender):
         if asked.any():
             rows = np.flatnonzero(asked)
             known[rows] = self._vectors(bags, bags.ends[rows], bags.ends[rows + 1]) @ self.table.T
+        return self._among_all(known)
+
+    def _among_all(self, known: FloatArray) -> FloatArray:
+        """(batch, vocabulary) -> (batch, n_items): items nobody met score below all others."""
         below = known.min(axis=1, initial=0.0) - 1.0
         scores = np.repeat(below.astype(np.float32)[:, None], self.n_items, axis=1)
         scores[:, self.vocabulary] = known
@@ -256,8 +262,7 @@ class Sequence(Recommender):
         if len(tokens) > len(sizes):
             tokens = np.add.reduceat(tokens, inputs.starts[:-1])
             tokens /= sizes[:, None]
-        hidden = encode(tokens * np.float32(self.d**0.5), inputs.groups, self.weights, self.heads)
-        latest = hidden[np.cumsum(lengths[order]) - 1]
+        latest = encode(tokens * np.float32(self.d**0.5), inputs.groups, self.weights, self.heads)
         out = np.empty((len(first), self.d), np.float32)
         out[order] = self.scale / np.linalg.norm(latest, axis=1, keepdims=True) * latest
         return out
@@ -269,6 +274,59 @@ class Sequence(Recommender):
         rows = histories.rows[met].astype(np.int64)
         return Bags.of(rows, histories.time_s[met], columns[met], len(histories))
 
+    # -- from event to event (stateful.py) -----------------------------------------------------
+
+    def begin(self, history: Histories) -> SequenceState:
+        """The state after a history (a batch of one); raises NotReadyError before `fit`."""
+        return self._reader().begin(history)
+
+    def advance(
+        self, state: SequenceState, items: IntArray, time_s: DoubleArray, events: ByteArray
+    ) -> SequenceState:
+        """The state after more positive events. A full window is read again, a shorter one is not."""
+        return self._reader().advance(state, items, time_s, events)
+
+    def vector(self, state: SequenceState) -> FloatArray:
+        """(d,) whose products with `table` are the scores of the vocabulary; zeros for a stranger."""
+        return state.ahead.copy() if len(state.ahead) else np.zeros(self.d, np.float32)
+
+    def scores_of(self, state: SequenceState) -> FloatArray:
+        """(n_items,) what `scores` says of the same history."""
+        known = self._reader().scores(state)
+        out: FloatArray = self._among_all(known[None])[0]
+        return out
+
+    def best(
+        self,
+        state: SequenceState,
+        k: int = 10,
+        *,
+        repeats: bool | None = None,
+        exclude: Iterable[int] = (),
+    ) -> Ranked:
+        """What `top_k` answers to the same history, a batch of one; no score for each item of the shop."""
+        if k < 1:
+            raise InputError(f"k must be at least 1, got {k}", field="k")
+        allow = self.repeats if repeats is None else repeats
+        barred = list(exclude)
+        ranked = self._reader().best(state, k, allow, barred)
+        if ranked.items.shape[1] == k:
+            return ranked
+        scores = self.scores_of(state)  # more than somebody met: as a reading of everything would answer
+        scores[[*barred, *(() if allow else state.met)]] = -np.inf
+        return top_k(scores[None], k)
+
+    def _reader(self) -> Reader:
+        """What reads moments one by one; made once a fit."""
+        if not self.fitted:
+            raise NotReadyError(f"{self.name} is not fitted", hint="call fit(dataset) first")
+        if self._made is None:
+            met = Vocabulary(self.vocabulary, self.table, np.log(self.popularity))
+            self._made = Reader(
+                met, self.weights, self.heads, float(self.scale[0]), self.max_length, self.n_items
+            )
+        return self._made
+
     # -- keeping -------------------------------------------------------------------------------
 
     def _state(self) -> State:
@@ -276,6 +334,7 @@ class Sequence(Recommender):
         return own | {f"encoder.{name}": value for name, value in self.weights.items()}
 
     def _restore(self, state: State) -> None:
+        self._made = None
         for name in KEPT:
             setattr(self, name, state[name])
         for name in LATER:

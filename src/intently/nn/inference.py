@@ -17,37 +17,60 @@ BAG_LENGTH = np.float32(8.0)
 JUDGE_LENGTH = np.float32(4.0)
 """Of a history's vector in the discriminator."""
 
+ROOT, ONE, HALF = np.float32(0.7978845608), np.float32(1), np.float32(0.5)
+CUBE = ROOT * np.float32(0.044715)
+"""Constants of `gelu`; the root is that of 2 / pi."""
 
-def encode(x: Floats, groups: list[tuple[int, int]], weights: Weights, heads: int) -> Floats:
-    """(tokens, d) -> (tokens, d): layers.Encoder in eval mode, `weights` named as in its state_dict."""
+
+def encode(
+    x: Floats,
+    groups: list[tuple[int, int]],
+    weights: Weights,
+    heads: int,
+    inwards: list[Floats] | None = None,
+) -> Floats:
+    """(tokens, d) -> (sequences, d): what layers.Encoder in eval mode gives for each sequence's last token.
+
+    The last block is asked about the last tokens only: no other one's answer is read. weights: named as in
+    the state_dict. inwards: a list that gets each block's (tokens, 3 d) queries, keys and values, for who
+    goes on from here.
+    """
     blocks = sum(name.endswith("attention.distance") for name in weights)
     for index in range(blocks):
         at = f"blocks.{index}."
         inward = linear(norm(x, weights, at + "attention_norm"), weights, at + "attention.inward")
-        attended = attend(inward, groups, weights[at + "attention.distance"], heads)
+        if inwards is not None:
+            inwards.append(inward)
+        latest = index == blocks - 1
+        attended = attend(inward, groups, weights[at + "attention.distance"], heads, latest)
+        if latest:
+            x = x[np.cumsum(np.concatenate([np.full(count, length) for count, length in groups])) - 1]
         x = x + linear(attended, weights, at + "attention.outward")
         wide = gelu(linear(norm(x, weights, at + "forward_norm"), weights, at + "widen"))
         x = x + linear(wide, weights, at + "narrow")
     return norm(x, weights, "norm")
 
 
-def attend(inward: Floats, groups: list[tuple[int, int]], distance: Floats, heads: int) -> Floats:
-    """(tokens, 3 d) -> (tokens, d): causal attention inside each sequence."""
+def attend(
+    inward: Floats, groups: list[tuple[int, int]], distance: Floats, heads: int, latest: bool = False
+) -> Floats:
+    """(tokens, 3 d) -> (tokens, d): causal attention inside each sequence; of its last token if `latest`."""
     d = inward.shape[1] // 3
-    out = np.empty((len(inward), d), np.float32)
+    out = []
     start = 0
     for count, length in groups:
         stop = start + count * length
         part = inward[start:stop].reshape(count, length, 3, heads, d // heads)
         query, key, value = part.transpose(2, 0, 3, 1, 4)  # (count, heads, length, width) each
-        scores = query @ (key.swapaxes(2, 3) * np.float32((d // heads) ** -0.5))
-        scores += causal_bias(distance, length)
+        asking = slice(length - 1 if latest else 0, length)
+        scores = query[:, :, asking] @ (key.swapaxes(2, 3) * np.float32((d // heads) ** -0.5))
+        scores += causal_bias(distance, length)[:, asking]
         scores -= scores.max(-1, keepdims=True)
         np.exp(scores, out=scores)
         scores /= scores.sum(-1, keepdims=True)
-        out[start:stop] = (scores @ value).swapaxes(1, 2).reshape(stop - start, d)
+        out.append((scores @ value).swapaxes(1, 2).reshape(-1, d))
         start = stop
-    return out
+    return np.concatenate(out)
 
 
 def causal_bias(distance: Floats, length: int) -> Floats:
@@ -75,8 +98,14 @@ def linear(x: Floats, weights: Weights, name: str) -> Floats:
 
 def gelu(x: Floats) -> Floats:
     """Gaussian error linear unit, tanh form."""
-    inner = np.float32(0.7978845608) * (x + np.float32(0.044715) * x * x * x)
-    out: Floats = np.float32(0.5) * x * (1 + np.tanh(inner))
+    out: Floats = x * x
+    out *= CUBE
+    out += ROOT
+    out *= x
+    np.tanh(out, out=out)
+    out += ONE
+    out *= x
+    out *= HALF
     return out
 
 
