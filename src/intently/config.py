@@ -40,6 +40,10 @@ class Settings(BaseModel):
         default_factory=dict,
         description="[models.NAME]: settings of a model, as `intently search` writes them",
     )
+    scenarios: Mapping[str, Mapping[str, Any]] = Field(
+        default_factory=dict,
+        description="[scenarios.NAME]: what lists of that name are made of (serving/state/scenarios.py)",
+    )
     threads: int = Field(default=0, ge=0, description="threads that answer requests; 0: the cores, at most 4")
 
     @field_validator("target")

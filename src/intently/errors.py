@@ -3,7 +3,8 @@
     IntentlyError            exit code 1, HTTP 500
     ├── InputError           what was given cannot be used: exit code 2, HTTP 422
     │   ├── ConfigError      a setting is unknown or out of range
-    │   └── UnknownIdError   a user or item nobody has seen: HTTP 404
+    │   ├── UnknownIdError   a user or item nobody has seen: HTTP 404
+    │   └── GoneError        what was asked for was there once: HTTP 410
     ├── NotReadyError        asked before the answer exists (fit first, train first): HTTP 503
     ├── StoreError           the store is locked, damaged or of another version: HTTP 503
     ├── ArtifactError        a published folder is damaged or of another version
@@ -46,6 +47,12 @@ class UnknownIdError(InputError):
     """A user or an item that is not in the data."""
 
     status = 404
+
+
+class GoneError(InputError):
+    """Something that was there once and is not kept any longer."""
+
+    status = 410
 
 
 class NotReadyError(IntentlyError):

@@ -119,7 +119,7 @@ def test_a_model_that_fails_is_replaced_by_popular_items_and_said_so(
     engine.start()
     try:
         assert engine.live.current is not None
-        monkeypatch.setattr(engine.live.current.model, "top_k", broken)
+        monkeypatch.setattr(engine.live.current.model, "scores", broken)
         answer = recommend(engine, RecommendationRequest(user_id="u003", n=4))
     finally:
         engine.close()

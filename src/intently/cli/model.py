@@ -121,9 +121,7 @@ def recommend(
     from intently.serving.shapes.answers import RecommendationRequest
 
     engine = _engine(home, config)
-    answer = ask(
-        engine, RecommendationRequest(user_id=user, n=n, explain=True, context_item_ids=[], exclude_ids=[])
-    )
+    answer = ask(engine, RecommendationRequest.model_validate({"user_id": user, "n": n, "explain": True}))
     if as_json:
         _print_json(answer)
         return

@@ -25,8 +25,8 @@ def history(engine: Engine, asked: HistoryQuery) -> History:
     done = memory.of(asked.user_id)
     latest = slice(None, -asked.n - 1, -1)
     events = [
-        _deed(standing, memory.items.ids[number], event, time_s)
-        for number, time_s, event in zip(
+        _deed(engine, item, event, time_s)
+        for item, time_s, event in zip(
             done.items[latest].tolist(),
             done.time_s[latest].tolist(),
             done.events[latest].tolist(),
@@ -37,9 +37,10 @@ def history(engine: Engine, asked: HistoryQuery) -> History:
     return History(asked.user_id, known, len(done.items), _attributes(standing, asked.user_id), events)
 
 
-def _deed(standing: Standing | None, item_id: str, event: int, time_s: float) -> Deed:
-    title, category = standing.words(item_id) if standing else ("", "")
-    return Deed(item_id, title, category, EVENTS[event], rfc3339(time_s))
+def _deed(engine: Engine, item: int, event: int, time_s: float) -> Deed:
+    catalogue = engine.catalogue
+    words = catalogue.title(item), catalogue.category(item)
+    return Deed(engine.memory.items.ids[item], *words, EVENTS[event], rfc3339(time_s))
 
 
 def _attributes(standing: Standing | None, user_id: str) -> dict[str, str]:

@@ -8,11 +8,12 @@ import numpy as np
 
 from intently.data import Histories
 from intently.errors import UnknownIdError
-from intently.serving.answer.recommend import finite, reasons_of
+from intently.serving.answer.reasons import finite, reasons_of
 from intently.serving.shapes.answers import Pair, Prediction, Predictions, PredictRequest
 from intently.serving.shapes.common import Why
-from intently.serving.state.engine import Asked, Engine, stage, threshold
+from intently.serving.state.engine import Engine, stage, threshold
 from intently.serving.state.model import Calibrated, Standing
+from intently.serving.state.view import View
 
 NO_PROBABILITY = "the live model gives an order, not probabilities"
 UNKNOWN_ITEM = "unknown item: the live model has not seen it"
@@ -67,7 +68,7 @@ def _predictions(
     return [out[place] for place in range(len(pairs))]
 
 
-def _batch(standing: Standing, views: list[Asked]) -> Histories:
+def _batch(standing: Standing, views: list[View]) -> Histories:
     parts = [view.history(standing) for view in views]
     return Histories(
         np.concatenate([[0], np.cumsum([len(part.items) for part in parts])]).astype(np.int64),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import Field
 from pydantic import model_validator as check_model
 
-from intently.serving.shapes.common import MAX_ITEMS, Answer, Id, Request, Suggestion, Why
+from intently.serving.shapes.common import MAX_ITEMS, Answer, Id, Request, Short, Suggestion, Why
 
 MAX_PAIRS = 1000
 MAX_EXPLAINED = 50
@@ -15,27 +16,66 @@ MAX_CONTEXT = 200
 MAX_EXCLUDED = 1000
 
 
+SuggestedField = Literal[
+    "item_id",
+    "title",
+    "category",
+    "price",
+    "score",
+    "probability",
+    "rank",
+    "source",
+    "propensity",
+    "reasons",
+]
+
+
+class Context(Request):
+    """What is going on in this visit."""
+
+    item_ids: list[Id] = Field(
+        default_factory=list, max_length=MAX_CONTEXT, description="items met in this visit, oldest first"
+    )
+    cart: list[Id] = Field(default_factory=list, max_length=MAX_CONTEXT, description="items in the cart")
+    query: str = Field(default="", max_length=256, description="what was searched for: words of titles")
+    page: str = Field(default="", max_length=256, description="the category whose page is looked at")
+
+
 class RecommendationRequest(Request):
     """Who asks, or what was just looked at; both may be left out for a stranger."""
 
+    scenario: Short = Field("home", description="a named way to ask: home, similar, cart, buy_again, ...")
     user_id: Id | None = Field(None, description="a user; unknown ones are answered as strangers")
-    context_item_ids: list[Id] = Field(
-        default_factory=list,
-        max_length=MAX_CONTEXT,
-        description="items met in this visit, oldest first; not stored",
-    )
-    n: int = Field(10, ge=1, le=MAX_ITEMS, description="how many items")
+    session_id: Id | None = Field(None, description="a guest's session, or the session of the user")
+    context: Context = Field(default=Context(), description="this visit; not stored")
+    n: int | None = Field(None, ge=1, le=MAX_ITEMS, description="how many items; left out: the scenario's")
     exclude_ids: list[Id] = Field(
         default_factory=list, max_length=MAX_EXCLUDED, description="items never to answer"
     )
+    unserved_minutes: float = Field(
+        0.0, ge=0, le=525_600, description="leave out what this user was shown within so many minutes"
+    )
     explain: bool = Field(False, description="say why")
+    cursor: str | None = Field(None, min_length=1, max_length=200, description="next_cursor of a page before")
+    fields: list[SuggestedField] | None = Field(
+        None, min_length=1, max_length=10, description="of each item; left out: all"
+    )
+
+    @check_model(mode="after")
+    def _one_page(self) -> RecommendationRequest:
+        if self.cursor is not None and (self.exclude_ids or self.context.model_fields_set):
+            raise ValueError(
+                "a cursor goes on in the list that it came from: leave out context and exclude_ids"
+            )
+        return self
 
 
 class RecommendationQuery(Request):
     """The same for one user in a URL."""
 
     user_id: Id
-    n: int = Field(10, ge=1, le=MAX_ITEMS, description="how many items")
+    scenario: Short = Field("home", description="a named way to ask")
+    n: int | None = Field(None, ge=1, le=MAX_ITEMS, description="how many items; left out: the scenario's")
     explain: bool = Field(False, description="say why")
 
 
@@ -51,6 +91,22 @@ class Pair(Request):
 
     user_id: Id
     item_id: Id
+
+
+class RankRequest(Request):
+    """Items of the caller's, to be put in order for a user."""
+
+    item_ids: list[Id] = Field(min_length=1, max_length=MAX_PAIRS)
+    user_id: Id | None = None
+    session_id: Id | None = None
+    context: Context = Field(default=Context(), description="this visit; not stored")
+    explain: bool = Field(False, description=f"say why; for at most {MAX_EXPLAINED} items")
+
+    @check_model(mode="after")
+    def _few_explained(self) -> RankRequest:
+        if self.explain and len(self.item_ids) > MAX_EXPLAINED:
+            raise ValueError(f"explain is for at most {MAX_EXPLAINED} items")
+        return self
 
 
 class PredictRequest(Request):
@@ -78,8 +134,12 @@ class Recommendations(Answer):
     """A list of items, best first, and who filled it."""
 
     recommendation_id: str
+    scenario: str
     user_id: str | None
+    session_id: str | None
     filled_by: str
+    experiment: str | None
+    next_cursor: str | None
     items: list[Suggestion]
 
 

@@ -53,7 +53,11 @@ class Why:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """One recommended item; `probability` is null when the live model gives only an order."""
+    """One recommended item.
+
+    `probability` is null when the live model gives only an order; `propensity` is how likely it was to stand
+    here, 1 where nothing was drawn at random.
+    """
 
     item_id: str
     title: str
@@ -63,6 +67,7 @@ class Suggestion:
     probability: float | None
     rank: int
     source: str
+    propensity: float
     reasons: list[Why]
 
 

@@ -1,7 +1,7 @@
 """What stands behind every answer, joined: live model, memory, clock, ledger.
 
-Nothing here knows HTTP. The functions that answer are in `recommend`, `predict` and `people`; each takes
-the engine, looks once at `engine.live.current` and keeps that model until its answer is made.
+Nothing here knows HTTP. The functions that answer are in `answer/`; each takes the engine, looks once at
+`engine.live.current` and keeps that model until its answer is made.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,39 +17,21 @@ import numpy as np
 
 from intently import __version__
 from intently.config import Settings
-from intently.data import Histories
 from intently.schema import EVENT_CODES
+from intently.serving.state.catalogue import Catalogue
 from intently.serving.state.clock import ShopClock
+from intently.serving.state.deeds import NOTHING, Late, after, deeds
+from intently.serving.state.guests import guest_id
 from intently.serving.state.ledger import Ledger
-from intently.serving.state.memory import Deeds, Late, Memory, after, deeds
+from intently.serving.state.memory import Memory
 from intently.serving.state.model import LiveModel, Standing
+from intently.serving.state.scenarios import scenarios_of
+from intently.serving.state.served import Pages, Served
+from intently.serving.state.view import View
 from intently.store import SqliteStore
 
 DEFAULT_HORIZON_DAYS = 28.0
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One request's view: the model it began with, and what the user did by now."""
-
-    standing: Standing | None
-    deeds: Deeds
-    at_s: float
-    unknown: int  # items of the context that nobody knows
-
-    def history(self, standing: Standing) -> Histories:
-        """The batch of one that a model sees: items it knows, oldest first."""
-        items = standing.dense(self.deeds.items)
-        seen = items >= 0
-        kept = items[seen]
-        return Histories(
-            np.array([0, len(kept)], np.int64),
-            kept,
-            self.deeds.time_s[seen],
-            self.deeds.events[seen],
-            np.full(1, -1, np.int32),
-            np.full(1, self.at_s, np.float64),
-        )
+CLICK = EVENT_CODES["click"]
 
 
 class Engine:
@@ -61,7 +43,12 @@ class Engine:
         self.ledger = Ledger(self.store)
         self.memory: Memory = self.ledger.memory
         self.clock = ShopClock(self.memory.end_s)
-        self.live = LiveModel(settings.artifacts, self.memory.items)
+        self.catalogue = Catalogue(self.memory.items)
+        self.catalogue.learn(self.store.items())
+        self.live = LiveModel(settings.artifacts, self.catalogue, self.memory.items)
+        self.scenarios = scenarios_of(settings)
+        self.served = Served()
+        self.pages = Pages()
         self.started_s = time.time()
 
     def start(self) -> None:
@@ -77,24 +64,34 @@ class Engine:
 
     # -- what an answer begins with ------------------------------------------------------------
 
-    def ask(self, user_id: str | None, context_item_ids: list[str] | None = None) -> Asked:
-        """The view of one user now; the context counts as clicks of this moment, and is not stored."""
-        found = deeds([]) if user_id is None else self.memory.of(user_id)
-        now_s = self.clock.now()
-        standing = self.live.current
-        known = [self._number(name, standing) for name in context_item_ids or ()]
-        late = [Late(item, now_s, EVENT_CODES["click"]) for item in known if item >= 0]
-        if late:
-            found = after(found, deeds(late))
-        last_s = float(found.time_s[-1]) if len(found.time_s) else now_s
-        return Asked(standing, found, max(now_s, last_s), len(known) - len(late))
+    def ask(
+        self,
+        user_id: str | None,
+        session_id: str | None = None,
+        met: Sequence[str] = (),
+        cart: Sequence[str] = (),
+    ) -> View:
+        """The view of one user or guest now.
 
-    def _number(self, item_id: str, standing: Standing | None) -> int:
-        """The memory's number of an item of the log or of the catalogue; -1 for any other name."""
-        number = self.memory.items.get(item_id)
-        if number < 0 and standing is not None and item_id in standing.artifact.items:
-            number = self.memory.items.add(item_id)
-        return number
+        met, cart: item ids of this visit; those met count as clicks of this moment. Neither is stored.
+        """
+        memory, now_s = self.memory, self.clock.now()
+        who = user_id if user_id is not None else guest_id(session_id) if session_id is not None else ""
+        user = memory.guests.owner(memory.users.get(who)) if who else -1
+        found = memory.of(who) if who else NOTHING
+        if user_id is not None and session_id is not None:
+            guest = memory.users.get(guest_id(session_id))
+            if guest >= 0 and memory.guests.owner(guest) == guest:  # not signed in by any event yet
+                found = after(found, memory.of(guest_id(session_id)))
+        numbers = np.array([memory.items.get(name) for name in (*met, *cart)], np.int32)
+        visit = numbers[: len(met)][numbers[: len(met)] >= 0]
+        if len(visit):
+            found = after(found, deeds([Late(int(item), now_s, CLICK) for item in visit]))
+        laid = numbers[len(met) :][numbers[len(met) :] >= 0]
+        in_cart = np.union1d(memory.carts.of(user, now_s), laid).astype(np.int32) if user >= 0 else laid
+        last_s = float(found.time_s[-1]) if len(found.time_s) else now_s
+        unknown = int((numbers < 0).sum())
+        return View(self.live.current, who, user, found, visit, in_cart, max(now_s, last_s), unknown)
 
     def event(self, standing: Standing | None) -> str:
         """What is predicted."""

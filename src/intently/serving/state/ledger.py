@@ -126,8 +126,8 @@ class Ledger:
 
     def _read_on(self) -> None:
         frame = self._store.events_since(self._row)
-        columns = ("user_id", "item_id", "event", "time_s")
-        for user_id, item_id, event, time_s in frame.select(columns).iter_rows():
-            self.memory.add(user_id, item_id, event, time_s)
+        columns = ("user_id", "item_id", "event", "time_s", "session_id")
+        for user_id, item_id, event, time_s, session_id in frame.select(columns).iter_rows():
+            self.memory.add(user_id, item_id, event, time_s, session_id)
         if frame.height:
             self._row = int(frame["row"][-1])

@@ -9,104 +9,119 @@ Reading takes no lock: a user's late events are one list that only grows.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import polars as pl
 
 from intently.data.histories import DAY_S
 from intently.schema import EVENT_CODES, POSITIVE, ByteArray, DoubleArray, IntArray, LongArray
+from intently.serving.state.baskets import Baskets
+from intently.serving.state.carts import Carts
+from intently.serving.state.deeds import NOTHING, Deeds, Late, after, deeds
+from intently.serving.state.guests import GUEST, Guests
+from intently.serving.state.numbers import Numbers
 
 HALF_LIFE_DAYS = 28.0
+MOST_MERGED = 100_000
 _POSITIVE_CODES = frozenset(EVENT_CODES[name] for name in POSITIVE)
-
-
-class Deeds(NamedTuple):
-    """One user's positive events, oldest first: item numbers of the memory, seconds, event codes."""
-
-    items: IntArray
-    time_s: DoubleArray
-    events: ByteArray
-
-
-class Late(NamedTuple):
-    """An event that came after start-up."""
-
-    item: int
-    time_s: float
-    event: int
-
-
-class Numbers:
-    """Outside ids to consecutive numbers; new ones may be added."""
-
-    def __init__(self, ids: list[str]) -> None:
-        self.ids = ids
-        self._number = {name: number for number, name in enumerate(ids)}
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def get(self, name: str) -> int:
-        """The number, -1 for a stranger."""
-        return self._number.get(name, -1)
-
-    def add(self, name: str) -> int:
-        """The number, a new one for a stranger."""
-        number = self._number.get(name)
-        if number is None:
-            number = self._number[name] = len(self.ids)
-            self.ids.append(name)
-        return number
+_BOUGHT = EVENT_CODES["purchase"]
 
 
 class Memory:
-    """Positive events of all users; `log` has user_id, item_id, event (code), time_s in any order."""
+    """Events of all users; `log` has user_id, item_id, event (code), time_s in any order.
+
+    Where it has session_id too, guests become the users who signed in (guests.py).
+    """
 
     def __init__(self, log: pl.DataFrame) -> None:
-        positive = log.filter(pl.col("event").is_in(sorted(_POSITIVE_CODES)))
-        users, user = _numbered(positive["user_id"])
-        items, item = _numbered(positive["item_id"])
+        users, user = _numbered(log["user_id"])
+        items, item = _numbered(log["item_id"])
         self.users, self.items = Numbers(users), Numbers(items)
-        order = np.lexsort((positive["time_s"].to_numpy(), user))
+        numbered = pl.DataFrame({"user": user, "item": item, "event": log["event"], "time_s": log["time_s"]})
+        self.carts = Carts.of_log(numbered)
+        self.guests = Guests(self.users)
+        self.guests.read(log)
+        positive = numbered.filter(pl.col("event").is_in(sorted(_POSITIVE_CODES)))
+        user, time_s = positive["user"].to_numpy(), positive["time_s"].to_numpy()
+        order = np.lexsort((time_s, user))
         counts = np.bincount(user, minlength=len(users))
         self._indptr: LongArray = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        self._items: IntArray = item[order]
-        self._time_s: DoubleArray = positive["time_s"].to_numpy()[order]
+        self._items: IntArray = positive["item"].to_numpy()[order]
+        self._time_s: DoubleArray = time_s[order]
         self._events: ByteArray = positive["event"].to_numpy().astype(np.uint8)[order]
         self._late: dict[int, list[Late]] = {}
+        self._merged: dict[int, tuple[int, Deeds]] = {}  # late events that are in, and all of them
         self.end_s: float | None = float(self._time_s.max()) if len(self._time_s) else None
         self.n_events = len(self._items)
         self.popular: IntArray = self._popular()
+        self._baskets: Baskets | None = None
 
-    def add(self, user_id: str, item_id: str, event: int, time_s: float) -> None:
-        """Append one event; an event that says nothing good about the item is left out."""
-        if event not in _POSITIVE_CODES:
-            return
+    # -- writing --------------------------------------------------------------------------------
+
+    def add(
+        self, user_id: str, item_id: str, event: int, time_s: float, session_id: str | None = None
+    ) -> None:
+        """Append one event; one that says nothing good about the item stays out of the history."""
         user, item = self.users.add(user_id), self.items.add(item_id)
-        self._late.setdefault(user, []).append(Late(item, time_s, event))
-        self.n_events += 1
+        self.guests.met(user_id, session_id)
+        if user_id.startswith(GUEST):
+            self.guests.came(user, user_id)
+        self.carts.add(self.guests.owner(user), item, event, time_s)
+        if event in _POSITIVE_CODES:
+            self._late.setdefault(user, []).append(Late(item, time_s, event))
+            self.n_events += 1
+
+    # -- reading --------------------------------------------------------------------------------
 
     def count(self, user: int) -> int:
-        """Events of a user."""
+        """Positive events of a user, without those of the guests they were."""
         early = int(self._indptr[user + 1] - self._indptr[user]) if user < len(self._indptr) - 1 else 0
         return early + len(self._late.get(user, ()))
 
     def of(self, user_id: str) -> Deeds:
-        """Everything a user did, oldest first; empty for a stranger."""
+        """Everything a user did, oldest first, as a guest too; empty for a stranger."""
         user = self.users.get(user_id)
         if user < 0:
-            return deeds([])
-        if user < len(self._indptr) - 1:
-            run = slice(int(self._indptr[user]), int(self._indptr[user + 1]))
-            early = Deeds(self._items[run], self._time_s[run], self._events[run])
-        else:
-            early = deeds([])
+            return NOTHING
+        user = self.guests.owner(user)
+        found = self._own(user)
+        for guest in self.guests.were(user):
+            found = after(found, self._own(guest))
+        return found
+
+    def bought(self, done: Deeds) -> IntArray:
+        """Distinct items of purchases."""
+        return np.unique(done.items[done.events == _BOUGHT])
+
+    def baskets(self) -> Baskets:
+        """What was bought together, by the log at start-up; made when it is first asked for."""
+        if self._baskets is None:
+            chosen = self._events == _BOUGHT
+            user = np.repeat(np.arange(len(self._indptr) - 1, dtype=np.int32), np.diff(self._indptr))
+            parts = user[chosen], self._items[chosen], self._time_s[chosen]
+            self._baskets = Baskets(*parts, n_items=len(self.items))
+        return self._baskets
+
+    def _own(self, user: int) -> Deeds:
         late = self._late.get(user)
-        return after(early, deeds(list(late))) if late else early
+        if not late:
+            return self._early(user)
+        n = len(late)
+        known, merged = self._merged.get(user) or (0, self._early(user))
+        if known < n:
+            merged = after(merged, deeds(late[known:n]))
+            if len(self._merged) >= MOST_MERGED:
+                self._merged.clear()
+            self._merged[user] = (n, merged)
+        return merged
+
+    def _early(self, user: int) -> Deeds:
+        if user >= len(self._indptr) - 1:
+            return NOTHING
+        run = slice(int(self._indptr[user]), int(self._indptr[user + 1]))
+        return Deeds(self._items[run], self._time_s[run], self._events[run])
 
     def find(self, query: str, start: int, n: int) -> tuple[list[int], int]:
-        """Users whose id holds `query` (any case): page of numbers and how many there are in all.
+        """Users with events whose id holds `query` (any case): page of numbers, and how many there are.
 
         An exact match comes first, then ids that begin with it, then the most active.
         """
@@ -114,7 +129,7 @@ class Memory:
         found = [
             (name.lower() != wanted, not name.lower().startswith(wanted), -self.count(number), number)
             for number, name in enumerate(list(self.users.ids))
-            if wanted in name.lower()
+            if wanted in name.lower() and self.count(number)
         ]
         found.sort()
         return [number for *_rest, number in found[start : start + n]], len(found)
@@ -125,29 +140,8 @@ class Memory:
             return np.zeros(0, np.int32)
         weights = 0.5 ** ((self.end_s - self._time_s) / DAY_S / HALF_LIFE_DAYS)
         scores = np.bincount(self._items, weights=weights, minlength=len(self.items))
-        return np.argsort(-scores, kind="stable").astype(np.int32)
-
-
-def deeds(late: list[Late]) -> Deeds:
-    """Arrays of a list of events.
-
-    >>> deeds([Late(3, 0.5, 1)]).items.tolist()
-    [3]
-    """
-    return Deeds(
-        np.fromiter((one.item for one in late), np.int32, len(late)),
-        np.fromiter((one.time_s for one in late), np.float64, len(late)),
-        np.fromiter((one.event for one in late), np.uint8, len(late)),
-    )
-
-
-def after(early: Deeds, late: Deeds) -> Deeds:
-    """Both, in order of time; ties keep the order of arrival."""
-    time_s = np.concatenate([early.time_s, late.time_s])
-    order = np.argsort(time_s, kind="stable")
-    items = np.concatenate([early.items, late.items])
-    events = np.concatenate([early.events, late.events])
-    return Deeds(items[order], time_s[order], events[order])
+        order = np.argsort(-scores, kind="stable").astype(np.int32)
+        return order[scores[order] > 0]
 
 
 def _numbered(column: pl.Series) -> tuple[list[str], IntArray]:

@@ -10,12 +10,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from math import isfinite
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import polars as pl
 
 from intently import artifact
 from intently.artifact import Artifact
@@ -23,7 +21,8 @@ from intently.data import Histories
 from intently.errors import IntentlyError
 from intently.models import Recommender
 from intently.schema import FloatArray, IntArray
-from intently.serving.state.memory import Numbers
+from intently.serving.state.catalogue import Catalogue
+from intently.serving.state.numbers import Numbers
 
 POLL_S = 2.0
 log = logging.getLogger("intently.serving")
@@ -69,20 +68,19 @@ class Calibrated(Protocol):
 
 
 class Standing:
-    """One loaded artifact and the table from the memory's item numbers to its dense ids.
+    """One loaded artifact, and how the memory's item numbers and its dense ids map to each other.
 
     calibrated: the model as one that gives probabilities, None when its scores are only an order.
+    number: (n_items,) the memory's number of each dense id.
     """
 
     def __init__(self, made: Artifact, numbers: Numbers) -> None:
         self.artifact = made
-        self.titles = _texts(made, "title")
-        self.categories = _texts(made, "category")
-        self.prices = _numbers(made, "price")
         model = made.model
         self.calibrated = model if isinstance(model, Calibrated) and model.calibrated else None
         self._numbers = numbers
-        self._dense: IntArray = made.items.indices(list(numbers.ids))
+        self.number: IntArray = numbers.add_all(made.items.ids)
+        self._dense: IntArray = self._table()
 
     @property
     def model(self) -> Recommender:
@@ -94,30 +92,24 @@ class Standing:
         value = self.artifact.manifest.get(name)
         return default if value is None else value
 
-    def words(self, item_id: str) -> tuple[str, str]:
-        """Title and category of an outside id, '' where nothing is known."""
-        dense = self.artifact.items.get(item_id)
-        return (self.titles[dense], self.categories[dense]) if dense >= 0 else ("", "")
-
-    def price(self, item_id: str) -> float | None:
-        """The catalogue's price, None where there is none."""
-        dense = self.artifact.items.get(item_id)
-        return self.prices[dense] if dense >= 0 else None
-
     def dense(self, numbers: IntArray) -> IntArray:
         """Dense ids of memory numbers, -1 for items the artifact has never seen."""
-        table = self._dense
-        if len(numbers) and int(numbers.max()) >= len(table):
-            fresh = self.artifact.items.indices(self._numbers.ids[len(table) :])
-            table = self._dense = np.concatenate([table, fresh])
-        return table[numbers]
+        if len(numbers) and int(numbers.max()) >= len(self._dense):
+            self._dense = self._table()
+        return self._dense[numbers]
+
+    def _table(self) -> IntArray:
+        table = np.full(len(self._numbers), -1, np.int32)
+        table[self.number] = np.arange(len(self.number), dtype=np.int32)
+        return table
 
 
 class LiveModel:
     """Holds the `Standing` that answers; `current` is None until something was promoted."""
 
-    def __init__(self, root: Path, numbers: Numbers) -> None:
+    def __init__(self, root: Path, catalogue: Catalogue, numbers: Numbers) -> None:
         self._root = root
+        self._catalogue = catalogue
         self._numbers = numbers
         self._seen: tuple[int, int] | None = None
         self._stop = threading.Event()
@@ -150,7 +142,9 @@ class LiveModel:
         try:
             folder = artifact.live(self._root)
             if folder is not None and (self.current is None or folder != self.current.artifact.folder):
-                self.current = Standing(artifact.load(folder), self._numbers)
+                made = artifact.load(folder)
+                self._catalogue.learn(made.item_table, over=False)
+                self.current = Standing(made, self._numbers)
                 self.swaps += 1
                 log.info("model %s answers now", folder.name)
             self.trouble = ""
@@ -162,16 +156,3 @@ class LiveModel:
     def _watch(self) -> None:
         while not self._stop.wait(POLL_S):
             self.refresh()
-
-
-def _texts(made: Artifact, column: str) -> list[str]:
-    if column not in made.item_table.columns:
-        return [""] * len(made.items)
-    return made.item_table[column].cast(pl.String).fill_null("").to_list()
-
-
-def _numbers(made: Artifact, column: str) -> list[float | None]:
-    if column not in made.item_table.columns:
-        return [None] * len(made.items)
-    values = made.item_table[column].cast(pl.Float64, strict=False)
-    return [None if v is None or not isfinite(v) else round(v, 4) for v in values.to_list()]

@@ -1,0 +1,153 @@
+"""Who names the items of a list: the live model over the whole catalogue, or what the scenario puts first."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from intently.models.ranking import top_k
+from intently.schema import BoolArray, DoubleArray, FloatArray, IntArray
+from intently.serving.answer.draft import Draft
+from intently.serving.state.deeds import Deeds
+from intently.serving.state.engine import Engine
+from intently.serving.state.model import Standing
+from intently.serving.state.view import one_history
+
+POOL: Final = 300
+"""Candidates that go into the later stages; pages and rules choose among them."""
+
+log = logging.getLogger("intently.serving")
+
+
+def gather(engine: Engine, draft: Draft) -> None:
+    """Candidates best first: the scenario's own, then the model's. A model that fails is left out."""
+    try:
+        scores = _model_scores(engine, draft)
+    except Exception:
+        log.exception("the model failed")
+        draft.failed, scores = True, None
+    FIRST[draft.scenario.first](engine, draft, scores)
+    _by_words(engine, draft, scores)
+    if draft.scenario.fill or draft.scenario.first == "model":
+        by_model(draft, scores)
+
+
+def _model_scores(engine: Engine, draft: Draft) -> FloatArray | None:
+    """(n_items of the model,), None without a model or with nothing to go by."""
+    standing = draft.view.standing
+    if standing is None:
+        return None
+    draft.calibrated = standing.calibrated is not None
+    scores: FloatArray = standing.model.scores(draft.view.history(standing))[0]
+    return scores
+
+
+def by_model(draft: Draft, scores: FloatArray | None) -> None:
+    """The best by the model, out of all that is allowed; what was barred on the way is noted."""
+    standing = draft.view.standing
+    if standing is None or scores is None:
+        return
+    numbers, values = _best(standing, scores, POOL)
+    ok = draft.allowed[numbers]
+    if not ok.all():
+        draft.barred(numbers[~ok])
+        if ok.sum() < min(POOL, 3 * draft.n):  # bars took most: look again among what they leave
+            numbers, values = _best(standing, scores, POOL, draft.allowed)
+    draft.extend(numbers, values, "model")
+
+
+def _best(
+    standing: Standing, scores: FloatArray, most: int, allowed: BoolArray | None = None
+) -> tuple[IntArray, DoubleArray]:
+    """Item numbers and scores of the `most` best finite scores, best first; ties by the smaller dense id."""
+    if allowed is not None:
+        scores = np.where(allowed[standing.number], scores, -np.inf)
+    found = top_k(scores[None], most)
+    dense = found.items[0][found.items[0] >= 0]
+    return standing.number[dense], found.scores[0][: len(dense)].astype(np.float64)
+
+
+# -- what scenarios put first --------------------------------------------------------------------
+
+First = Callable[[Engine, Draft, FloatArray | None], None]
+
+
+def _model(_engine: Engine, _draft: Draft, _scores: FloatArray | None) -> None:
+    """Nothing of its own: the model's list follows."""
+
+
+def _similar(_engine: Engine, draft: Draft, _scores: FloatArray | None) -> None:
+    """What the model names after the visit's items alone."""
+    view = draft.view
+    if view.standing is None or not len(view.visit):
+        return
+    n = len(view.visit)
+    only = Deeds(view.visit, view.deeds.time_s[-n:], view.deeds.events[-n:])
+    scores = view.standing.model.scores(one_history(only, view.standing, view.at_s))[0]
+    numbers, values = _best(view.standing, scores, POOL, draft.allowed)
+    draft.extend(numbers, values, "similar")
+
+
+def _together(engine: Engine, draft: Draft, _scores: FloatArray | None) -> None:
+    """What was bought in one basket with the visit's items and the cart."""
+    wanted = np.union1d(draft.view.visit, draft.view.cart).astype(np.int32)
+    numbers, values = engine.memory.baskets().together(wanted, POOL)
+    draft.extend(numbers, values, "together")
+
+
+def _own(engine: Engine, draft: Draft, scores: FloatArray | None) -> None:
+    """What the user bought before, in the model's order; by how often where it has none."""
+    bought = engine.memory.bought(draft.view.deeds)
+    values = _scored(draft, bought, scores)
+    done = draft.view.deeds
+    times = np.array([(done.items == item).sum() for item in bought.tolist()], np.float64)
+    order = np.lexsort((-times, -np.where(np.isfinite(values), values, -np.inf)))
+    draft.extend(bought[order], values[order], "own")
+
+
+def _trending(engine: Engine, draft: Draft, scores: FloatArray | None) -> None:
+    """What the shop's customers meet lately."""
+    numbers = engine.memory.popular[: 4 * POOL]
+    numbers = numbers[draft.allowed[numbers]][:POOL]
+    draft.extend(numbers, _scored(draft, numbers, scores), "trending")
+
+
+def _new(engine: Engine, draft: Draft, scores: FloatArray | None) -> None:
+    """What came into the catalogue last."""
+    numbers = engine.catalogue.newest(draft.allowed, POOL)
+    draft.extend(numbers, _scored(draft, numbers, scores), "new")
+
+
+FIRST: Final[dict[str, First]] = {
+    "model": _model,
+    "similar": _similar,
+    "together": _together,
+    "own": _own,
+    "trending": _trending,
+    "new": _new,
+}
+
+
+def _by_words(engine: Engine, draft: Draft, scores: FloatArray | None) -> None:
+    """Items that the visit's search or page is about, in the model's order where it has one."""
+    context = draft.request.context
+    for source, text in (("query", context.query), ("page", context.page)):
+        if text:
+            numbers = engine.catalogue.about(text, source == "page")
+            numbers = numbers[draft.allowed[numbers]]
+            values = _scored(draft, numbers, scores)
+            order = np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable")[:POOL]
+            draft.extend(numbers[order], values[order], source)
+
+
+def _scored(draft: Draft, numbers: IntArray, scores: FloatArray | None) -> DoubleArray:
+    """The model's scores of these, nan where it has none."""
+    out = np.full(len(numbers), np.nan)
+    if scores is not None and draft.view.standing is not None:
+        dense = draft.view.standing.dense(numbers)
+        out[dense >= 0] = scores[dense[dense >= 0]]
+        out[~np.isfinite(out)] = np.nan
+    return out

@@ -1,0 +1,113 @@
+"""An answer in the making: what the stages of answer/recommend.py hand on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from intently.schema import BoolArray, ByteArray, DoubleArray, IntArray, LongArray
+from intently.serving.shapes.answers import RecommendationRequest
+from intently.serving.state.scenarios import Scenario
+from intently.serving.state.view import View
+
+SOURCES: Final = (
+    "model", "popular", "catalogue", "similar", "together", "own", "trending", "new", "query", "page",
+    "explore", "pin", "caller",
+)  # fmt: skip
+"""Who named an item; `Draft.sources` holds places in it. "model" is told as the live model's name."""
+
+CODE: Final = {name: code for code, name in enumerate(SOURCES)}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Items that must not be answered, and why: `numbers`, or all where `mask` is true.
+
+    stage: who said so ("removed", "excluded", "met", "bought", "cart", "served", "rule:ID", "filter").
+    mask: (n,) by item number; numbers beyond it are not barred.
+    """
+
+    stage: str
+    reason: str
+    numbers: IntArray | None = None
+    mask: BoolArray | None = None
+
+    def hits(self, numbers: IntArray) -> BoolArray:
+        """Which of these are barred."""
+        if self.mask is None:
+            return np.isin(numbers, [] if self.numbers is None else self.numbers)
+        inside = numbers < len(self.mask)
+        return inside & self.mask[np.where(inside, numbers, 0)]
+
+
+@dataclass(slots=True)
+class Draft:
+    """Candidates best first, in four arrays of one length; stages change them through the methods.
+
+    scores are on the ranking's scale: probabilities where `calibrated`, else any order. `bars` are set
+    before candidates are looked for, so that the list can be filled behind them; `allowed` is what they
+    leave, by item number. `dropped` holds (item number, stage) of candidates that the bars or a later
+    stage took out: it is for the decision log.
+    """
+
+    view: View
+    request: RecommendationRequest
+    scenario: Scenario
+    n: int
+    calibrated: bool = False
+    numbers: IntArray = field(default_factory=lambda: np.zeros(0, np.int32))
+    scores: DoubleArray = field(default_factory=lambda: np.zeros(0, np.float64))
+    sources: ByteArray = field(default_factory=lambda: np.zeros(0, np.uint8))
+    propensity: DoubleArray = field(default_factory=lambda: np.zeros(0, np.float64))
+    bars: list[Bar] = field(default_factory=list)
+    allowed: BoolArray = field(default_factory=lambda: np.zeros(0, bool))
+    dropped: list[tuple[int, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failed: bool = False  # the model raised: popular items are answered
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def bar(self, bar: Bar) -> None:
+        """Take these out of `allowed`; before candidates are looked for."""
+        self.bars.append(bar)
+        if bar.mask is not None:
+            self.allowed[: len(bar.mask)] &= ~bar.mask[: len(self.allowed)]
+        elif bar.numbers is not None:
+            self.allowed[bar.numbers] = False
+
+    def extend(self, numbers: IntArray, scores: DoubleArray, source: str) -> None:
+        """Behind what is there: those of `numbers` that are allowed and not there yet."""
+        fresh = self.allowed[numbers]
+        if len(self.numbers):
+            fresh &= ~np.isin(numbers, self.numbers)
+        chosen = numbers[fresh]
+        self.numbers = np.concatenate([self.numbers, chosen])
+        self.scores = np.concatenate([self.scores, scores[fresh]])
+        self.sources = np.concatenate([self.sources, np.full(len(chosen), CODE[source], np.uint8)])
+        self.propensity = np.concatenate([self.propensity, np.ones(len(chosen))])
+
+    def reorder(self, order: LongArray | IntArray | Sequence[int]) -> None:
+        """Places in the new order; those left out are gone (call `drop` if they were taken out)."""
+        at = np.asarray(order, np.int64)
+        self.numbers, self.scores = self.numbers[at], self.scores[at]
+        self.sources, self.propensity = self.sources[at], self.propensity[at]
+
+    def drop(self, mask: BoolArray, stage: str) -> None:
+        """Take out the candidates where `mask` is true; `stage` says who did."""
+        if mask.any():
+            self.dropped += [(number, stage) for number in self.numbers[mask].tolist()]
+            self.reorder(np.flatnonzero(~mask))
+
+    def barred(self, numbers: IntArray) -> None:
+        """Note which candidates the bars took out, by the first bar that does."""
+        left = numbers
+        for bar in self.bars:
+            if not len(left):
+                return
+            hit = bar.hits(left)
+            self.dropped += [(number, bar.stage) for number in left[hit].tolist()]
+            left = left[~hit]

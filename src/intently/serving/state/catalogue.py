@@ -1,0 +1,219 @@
+"""What the shop says of every item now: the artifact's table, the store's over it, and what came since.
+
+Rows are the memory's item numbers. Lists of titles, categories and prices are kept beside the frame, as an
+answer of twenty items must not ask a frame for each.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from intently.schema import BoolArray, IntArray
+from intently.serving.state.numbers import Numbers
+
+REMOVED: Final = "removed_at"
+"""Attribute of an item that was taken out of the shop: it is never answered again."""
+
+Attributes = Mapping[str, Any]
+
+
+class Catalogue:
+    """Current attributes; `version` rises with every change."""
+
+    def __init__(self, numbers: Numbers) -> None:
+        self._numbers = numbers
+        self._base = pl.DataFrame({"number": pl.Series([], dtype=pl.Int32)})
+        self._fresh: dict[int, dict[str, Any]] = {}
+        self._writing = threading.RLock()
+        self._frame: pl.DataFrame | None = None
+        self._newest: tuple[tuple[int, int], IntArray] = ((-1, -1), np.zeros(0, np.int32))
+        self.version = 0
+        self.titles: list[str] = []
+        self.categories: list[str] = []
+        self.prices: list[float | None] = []
+        self.alive: BoolArray = np.zeros(0, bool)
+
+    # -- writing --------------------------------------------------------------------------------
+
+    def learn(self, table: pl.DataFrame, *, over: bool = True) -> None:
+        """Take in a table with item_id; over: its cells win, else they only fill what is missing."""
+        if table.is_empty():
+            return
+        numbers = self._numbers.add_all(table["item_id"].to_list())
+        table = table.drop("item_id").with_columns(number=pl.Series(numbers, dtype=pl.Int32))
+        table = table.unique("number", keep="last", maintain_order=True)
+        with self._writing:
+            self._fold()
+            first, second = (table, self._base) if over else (self._base, table)
+            self._base = _merged(first, second)
+            self._changed()
+
+    def put(self, item_id: str, given: Attributes) -> int:
+        """Merge attributes into an item, a new one if nobody knows it; returns its number."""
+        number = self._numbers.add(item_id)
+        with self._writing:
+            self._fresh[number] = {**self.of(number), **given}
+            self._frame = None
+            self.version += 1
+            self._grow()
+            self._tell(number, self._fresh[number])
+        return number
+
+    def empty(self, item_id: str, given: Attributes) -> None:
+        """Forget all attributes of an item, and keep these."""
+        number = self._numbers.add(item_id)
+        with self._writing:
+            self._fold()
+            self._base = self._base.filter(pl.col("number") != number)
+            self.put(item_id, given)
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def of(self, number: int) -> dict[str, Any]:
+        """Attributes of one item that are known, without its id."""
+        fresh = self._fresh.get(number)
+        if fresh is not None:
+            return dict(fresh)
+        rows = self._base.filter(pl.col("number") == number)
+        if rows.is_empty():
+            return {}
+        row = rows.row(0, named=True)
+        return {name: value for name, value in row.items() if value is not None and name != "number"}
+
+    def frame(self) -> pl.DataFrame:
+        """item_id and every attribute; row = item number, for all items known by now."""
+        frame = self._frame
+        if frame is not None and frame.height == len(self._numbers):
+            return frame
+        with self._writing:
+            if self._frame is not None and self._frame.height < len(self._numbers):
+                self.version += 1
+            self._fold()
+            self._grow()
+            ids = self._numbers.ids[: len(self.alive)]
+            numbers = pl.int_range(len(ids), dtype=pl.Int32, eager=True).alias("number")
+            every = pl.DataFrame({"item_id": pl.Series(ids, dtype=pl.String), "number": numbers})
+            joined = every.join(self._base, on="number", how="left", maintain_order="left")
+            self._frame = joined.drop("number")
+            return self._frame
+
+    def title(self, number: int) -> str:
+        """'' where nothing is known."""
+        return self.titles[number] if number < len(self.titles) else ""
+
+    def category(self, number: int) -> str:
+        """'' where nothing is known."""
+        return self.categories[number] if number < len(self.categories) else ""
+
+    def price(self, number: int) -> float | None:
+        """None where nothing is known."""
+        return self.prices[number] if number < len(self.prices) else None
+
+    def allowed(self) -> BoolArray:
+        """(n_items,) a fresh mask: every item that was not removed."""
+        if len(self.alive) < len(self._numbers):
+            with self._writing:
+                self._grow()
+        return self.alive.copy()
+
+    def newest(self, allowed: BoolArray, most: int) -> IntArray:
+        """Numbers of allowed items that came last: by created_at where it is known, else by arrival."""
+        version, order = self._newest
+        if version != (self.version, len(self._numbers)):
+            frame = self.frame().with_row_index("number")
+            by = [name for name in ("created_at",) if name in frame.columns]
+            ordered = frame.sort([*by, "number"], descending=True, nulls_last=True)
+            order = ordered["number"].to_numpy().astype(np.int32)
+            self._newest = ((self.version, len(self._numbers)), order)
+        chosen = order[allowed[order]]
+        return chosen[:most]
+
+    def about(self, text: str, category: bool) -> IntArray:
+        """Numbers of items whose title holds every word of a text, or whose category it is."""
+        frame = self.frame()
+        if category:
+            if "category" not in frame.columns:
+                return np.zeros(0, np.int32)
+            found = (pl.col("category").cast(pl.String).str.to_lowercase() == text.lower()).fill_null(False)
+        else:
+            words, title = text.lower().split(), pl.col("title").cast(pl.String).str.to_lowercase()
+            if "title" not in frame.columns or not words:
+                return np.zeros(0, np.int32)
+            found = pl.all_horizontal(title.str.contains(word, literal=True) for word in words).fill_null(
+                False
+            )
+        return np.flatnonzero(frame.select(found).to_series().to_numpy()).astype(np.int32)
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _fold(self) -> None:
+        """What came one by one, into the table."""
+        if not self._fresh:
+            return
+        rows = [{"number": number, **given} for number, given in self._fresh.items()]
+        fresh = pl.DataFrame(rows, infer_schema_length=None).with_columns(pl.col("number").cast(pl.Int32))
+        self._base = _merged(fresh, self._base)
+        self._fresh = {}
+
+    def _changed(self) -> None:
+        self._frame = None
+        self.version += 1
+        self._grow()
+        base, numbers = self._base, self._base["number"].to_list()
+        for name, kept in (("title", self.titles), ("category", self.categories)):
+            if name in base.columns:
+                texts = base[name].cast(pl.String).fill_null("").to_list()
+                for number, text in zip(numbers, texts, strict=True):
+                    kept[number] = text
+        if "price" in base.columns:
+            for number, value in zip(numbers, base["price"].cast(pl.Float64, strict=False), strict=True):
+                self.prices[number] = _price(value)
+        if REMOVED in base.columns:
+            self.alive[base["number"].to_numpy()] = base[REMOVED].is_null().to_numpy()
+
+    def _tell(self, number: int, given: Attributes) -> None:
+        self.titles[number] = _text(given.get("title"))
+        self.categories[number] = _text(given.get("category"))
+        self.prices[number] = _price(given.get("price"))
+        self.alive[number] = given.get(REMOVED) is None
+
+    def _grow(self) -> None:
+        more = len(self._numbers) - len(self.alive)
+        if more > 0:
+            self.titles += [""] * more
+            self.categories += [""] * more
+            self.prices += [None] * more
+            self.alive = np.concatenate([self.alive, np.ones(more, bool)])
+
+
+def _merged(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:
+    """Rows of both by number; cells of `first` win where they are not null."""
+    shared = [name for name in second.columns if name in first.columns and name != "number"]
+    both = first.join(second, on="number", how="full", coalesce=True, suffix=":second")
+    for name in shared:
+        one, other = pl.col(name), pl.col(f"{name}:second")
+        if both.schema[name] != both.schema[f"{name}:second"]:
+            kind = pl.Float64 if _numeric(both, name) and _numeric(both, f"{name}:second") else pl.String
+            one, other = one.cast(kind, strict=False), other.cast(kind, strict=False)
+        both = both.with_columns(pl.coalesce(one, other).alias(name)).drop(f"{name}:second")
+    return both
+
+
+def _numeric(frame: pl.DataFrame, name: str) -> bool:
+    return frame.schema[name].is_numeric() or frame.schema[name] == pl.Null
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _price(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        return None
+    return round(float(value), 4)
