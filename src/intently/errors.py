@@ -7,7 +7,7 @@
     │   └── GoneError        what was asked for was there once: HTTP 410
     ├── NotReadyError        asked before the answer exists (fit first, train first): HTTP 503
     ├── StoreError           the store is locked, damaged or of another version: HTTP 503
-    ├── ArtifactError        a published folder is damaged or of another version
+    ├── ArtifactError        a published folder is damaged or of another version: HTTP 409
     └── MissingExtraError    an optional part is not installed
 
 Each message says what is wrong, what was got and what is allowed; `hint` says what to do next.
@@ -69,6 +69,8 @@ class StoreError(IntentlyError):
 
 class ArtifactError(IntentlyError):
     """A published folder is missing, damaged or of another version."""
+
+    status = 409
 
 
 class MissingExtraError(IntentlyError):

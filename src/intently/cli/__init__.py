@@ -25,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-for group in ("demo", "data", "pretrain", "tune", "model", "judge", "search", "runs", "service"):
+for group in ("demo", "data", "pretrain", "tune", "model", "judge", "search", "runs", "models", "service"):
     import_module(f"intently.cli.{group}").register(app)
 
 

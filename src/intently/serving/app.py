@@ -17,12 +17,12 @@ from intently.errors import IntentlyError
 from intently.serving.http.gate import Gate
 from intently.serving.http.openapi import describe
 from intently.serving.http.problems import RefusedError, of_error, problem
-from intently.serving.routes import answers, events, health, people
+from intently.serving.routes import answers, events, health, models, people
 from intently.serving.service import Service
 from intently.serving.state.engine import Engine
 
 STATIC: Final = Path(__file__).parent / "static"
-GROUPS: Final = (answers, events, people, health)
+GROUPS: Final = (answers, events, people, models, health)
 """Modules with `routes(service)` and BODIES, the shapes of their requests' bodies."""
 
 

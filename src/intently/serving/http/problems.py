@@ -40,6 +40,7 @@ TITLES = {
     404: "not found",
     405: "this method is not served here",
     408: "the request came too slowly",
+    409: "not possible as things stand",
     410: "no longer kept",
     413: "the request is too large",
     415: "this type of body is not read",

@@ -1,8 +1,9 @@
 """The model that answers now, and the swap to the next one.
 
-A thread looks at the pointer file every two seconds (one `stat`). A new version is loaded and checked
-beside the old one, then a single attribute changes: a request keeps the model it began with, so none
-is dropped. A damaged version is refused, said so in `trouble`, and the old one goes on.
+A thread looks at the pointer file every two seconds (one `stat`); `promote` and `roll_back` move it at
+once. A new version is loaded and checked beside the old one, then a single attribute changes: a request
+keeps the model it began with, so none is dropped. A damaged version is refused, said so in `trouble`, and
+the old one goes on; at a start, when there is no old one, the latest whole one that was live before answers.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from intently import artifact
 from intently.artifact import Artifact
 from intently.data import Histories
-from intently.errors import IntentlyError
+from intently.errors import ArtifactError, IntentlyError, UnknownIdError
 from intently.models import Recommender
 from intently.schema import FloatArray, IntArray
 from intently.serving.state.catalogue import Catalogue
@@ -113,6 +114,7 @@ class LiveModel:
         self._numbers = numbers
         self._seen: tuple[int, int] | None = None
         self._stop = threading.Event()
+        self._swapping = threading.RLock()
         self._thread = threading.Thread(target=self._watch, name="intently-swap", daemon=True)
         self.current: Standing | None = None
         self.trouble = ""
@@ -131,28 +133,90 @@ class LiveModel:
 
     def refresh(self) -> None:
         """Load the live version if the pointer changed since the last look; never raises."""
+        with self._swapping:
+            try:
+                stat = (self._root / "live.json").stat()
+            except OSError:
+                return
+            seen = (stat.st_mtime_ns, stat.st_ino)
+            if seen == self._seen:
+                return
+            self._seen = seen
+            try:
+                folder = artifact.live(self._root)
+                if folder is not None and (self.current is None or folder != self.current.artifact.folder):
+                    self._take(self._loaded(folder.name))
+                self.trouble = ""
+            except Exception as error:  # whatever is wrong with the new one, the old one goes on
+                self.trouble = f"the published model was refused: {_said(error)}"
+                log.warning(self.trouble)
+                if self.current is None:
+                    self._fall_back()
+
+    def promote(self, version: str) -> Standing:
+        """Check and load `version`, make it the live one, and answer from it at once.
+
+        Raises ArtifactError when there is no such version or it is damaged; nothing has changed then.
+        """
+        with self._swapping:
+            if version not in artifact.versions(self._root):
+                raise UnknownIdError(
+                    "no such version is published", hint="GET /v1/models lists them", field="version"
+                )
+            standing = self._loaded(version)
+            artifact.promote(self._root, version)
+            return self._take(standing)
+
+    def roll_back(self) -> Standing:
+        """Go back to the latest whole version that was live before; raises ArtifactError without one."""
+        with self._swapping:
+            standing = self._earlier()
+            artifact.roll_back(self._root, standing.artifact.version if standing else "")
+            assert standing is not None  # without one, nothing could be gone back to
+            return self._take(standing)
+
+    def _earlier(self) -> Standing | None:
+        """The latest of the versions that were live before and can be loaded, None without one."""
+        for version in artifact.history(self._root)[1:]:
+            try:
+                return self._loaded(version)
+            except ArtifactError as error:
+                log.warning("not gone back to: %s", error.message)
+        return None
+
+    def _loaded(self, version: str) -> Standing:
         try:
-            stat = (self._root / "live.json").stat()
-        except OSError:
-            return
-        seen = (stat.st_mtime_ns, stat.st_ino)
-        if seen == self._seen:
-            return
-        self._seen = seen
+            made = artifact.load(self._root / version)
+            self._catalogue.learn(made.item_table, over=False)
+            return Standing(made, self._numbers)
+        except IntentlyError:
+            raise
+        except Exception as error:  # its files are as published, and still this release cannot read them
+            raise ArtifactError(f"{version} cannot be read: {type(error).__name__}") from error
+
+    def _take(self, standing: Standing) -> Standing:
+        """What was loaded answers from now on."""
+        self.current = standing
+        self.swaps += 1
+        self.trouble = ""
+        log.info("model %s answers now", standing.artifact.version)
+        return standing
+
+    def _fall_back(self) -> None:
+        """At a start with a damaged live version: the latest before it that is whole."""
         try:
-            folder = artifact.live(self._root)
-            if folder is not None and (self.current is None or folder != self.current.artifact.folder):
-                made = artifact.load(folder)
-                self._catalogue.learn(made.item_table, over=False)
-                self.current = Standing(made, self._numbers)
-                self.swaps += 1
-                log.info("model %s answers now", folder.name)
-            self.trouble = ""
-        except Exception as error:  # whatever is wrong with the new one, the old one goes on
-            reason = error.message if isinstance(error, IntentlyError) else type(error).__name__
-            self.trouble = f"the published model was refused: {reason}"
-            log.warning(self.trouble)
+            standing = self._earlier()
+        except ArtifactError:  # the pointer itself is damaged
+            return
+        if standing is not None:
+            trouble = self.trouble
+            self._take(standing)
+            self.trouble = f"{trouble}; {standing.artifact.version} answers instead"
 
     def _watch(self) -> None:
         while not self._stop.wait(POLL_S):
             self.refresh()
+
+
+def _said(error: Exception) -> str:
+    return error.message if isinstance(error, IntentlyError) else type(error).__name__
