@@ -25,7 +25,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-for group in ("demo", "data", "pretrain", "tune", "model", "judge", "search", "runs", "models", "service"):
+GROUPS = ("demo", "data", "pretrain", "tune", "model", "judge", "search", "runs", "models", "keys", "service")
+for group in GROUPS:
     import_module(f"intently.cli.{group}").register(app)
 
 
