@@ -25,8 +25,19 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-GROUPS = ("demo", "data", "pretrain", "tune", "model", "judge", "search", "runs", "models", "keys", "service")
-for group in GROUPS:
+for group in (
+    "demo",
+    "data",
+    "pretrain",
+    "tune",
+    "model",
+    "judge",
+    "search",
+    "runs",
+    "replay",
+    "models",
+    "service",
+):
     import_module(f"intently.cli.{group}").register(app)
 
 

@@ -119,6 +119,14 @@ class Counters:
         together = self.together.follow(latest, candidates, scratch)
         return together, self.after.follow(latest, candidates, scratch)
 
+    def neighbours(self, latest: IntArray, n: int) -> IntArray:
+        """Up to `n` items that take the largest shares of the latest items' pairs, of either kind."""
+        self.settle()
+        parts = [table.rows(latest) for table in (self.after, self.together)]
+        others = np.concatenate([part[0] for part in parts])
+        shares = np.concatenate([part[1] for part in parts])
+        return others[np.argsort(-shares, kind="stable")[:n]]
+
     def _scratch(self, n_items: int) -> FloatArray:
         """Zeros for every item, one array a thread."""
         room = max(n_items, len(self.together), len(self.after)) + 1  # the last place takes what is empty

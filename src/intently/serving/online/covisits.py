@@ -87,6 +87,14 @@ class Neighbours:
         scratch[others] = 0.0
         return out
 
+    def rows(self, items: IntArray) -> tuple[IntArray, FloatArray]:
+        """All neighbours of these items with their shares; an item may stand there several times."""
+        items = items[items < len(self._totals)]
+        totals = np.maximum(self._totals[items], np.float32(1e-30))
+        others, shares = self._others[items], self._weights[items] / totals[:, None]
+        held = others != EMPTY
+        return others[held], shares[held]
+
     def of(self, item: int) -> dict[int, float]:
         """Share of the item's pairs by neighbour."""
         if item >= len(self._totals) or not self._totals[item] > 0:

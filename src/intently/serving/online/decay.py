@@ -103,6 +103,14 @@ class DecayedCounts:
         scales = np.array([origin.scale(at_s) for origin in self._origins])
         return np.asarray(sums[items] * scales, np.float64)
 
+    def top(self, column: int, n: int) -> IntArray:
+        """The `n` items with the largest counts of one half-life, best first; fewer where fewer were met."""
+        counts = self._sums[:, column]
+        n = min(n, len(counts))
+        best = np.argpartition(-counts, n - 1)[:n] if n else np.zeros(0, np.int64)
+        best = best[np.argsort(-counts[best], kind="stable")]
+        return best[counts[best] > 0].astype(np.int32)
+
     def totals(self, at_s: float) -> DoubleArray:
         """(half-lives,): decayed events of the whole shop."""
         return np.multiply(self._totals, [origin.scale(at_s) for origin in self._origins], dtype=np.float64)
