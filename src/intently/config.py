@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from intently.errors import ConfigError
 from intently.schema import SPEEDS, TARGETS
+
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 
 
 class Settings(BaseModel):
@@ -44,6 +47,10 @@ class Settings(BaseModel):
         default_factory=dict,
         description="[scenarios.NAME]: what lists of that name are made of (serving/state/scenarios.py)",
     )
+    require_key: bool = Field(default=False, description="ask for a key on loopback too, behind a proxy")
+    origins: tuple[str, ...] = Field(
+        default=(), description="of pages that may ask from a browser, as https://shop.example"
+    )
     threads: int = Field(default=0, ge=0, description="threads that answer requests; 0: the cores, at most 4")
 
     @field_validator("target")
@@ -59,6 +66,16 @@ class Settings(BaseModel):
         if speed not in SPEEDS:
             raise ValueError(f"must be one of {', '.join(SPEEDS)}")
         return speed
+
+    @field_validator("origins")
+    @classmethod
+    def _plain_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for one in origins:
+            if not _ORIGIN.fullmatch(one):
+                raise ValueError(
+                    "must be origins as a browser sends them: https://shop.example, no path, no *"
+                )
+        return origins
 
     @property
     def store_path(self) -> Path:

@@ -5,6 +5,7 @@
     │   ├── ConfigError      a setting is unknown or out of range
     │   ├── UnknownIdError   a user or item nobody has seen: HTTP 404
     │   └── GoneError        what was asked for was there once: HTTP 410
+    ├── NotAllowedError      what this key may not do: HTTP 403
     ├── NotReadyError        asked before the answer exists (fit first, train first): HTTP 503
     ├── StoreError           the store is locked, damaged or of another version: HTTP 503
     ├── ArtifactError        a published folder is damaged or of another version: HTTP 409
@@ -53,6 +54,12 @@ class GoneError(InputError):
     """Something that was there once and is not kept any longer."""
 
     status = 410
+
+
+class NotAllowedError(IntentlyError):
+    """What this caller may not do."""
+
+    status = 403
 
 
 class NotReadyError(IntentlyError):

@@ -21,6 +21,7 @@ from intently.data.histories import DAY_S
 from intently.language.choice import HAN_SHARE, mostly_han
 from intently.models.boosted import Boosted
 from intently.models.ensemble import ASKED
+from intently.models.linear import MAX_ITEMS
 from intently.recipe import Recipe, choose, judging_case, moment_s
 
 REFERENCE_S = 0.029
@@ -146,7 +147,7 @@ def _fit_s(train: Dataset, name: str, given: dict[str, object]) -> float:
     met = train.events["item"].n_unique()
     if name == "linear":
         seconds = train.n_events * (EASE_EVENT_S if given.get("target") == "self" else EVENT_S["linear"])
-        seconds += LINEAR_CUBE_S * min(met, int(str(given.get("max_items", 6_000)))) ** 3
+        seconds += LINEAR_CUBE_S * min(met, int(str(given.get("max_items", MAX_ITEMS)))) ** 3
     if name == "sequence":
         moments = train.events.select(pl.struct("user", "time_s").n_unique()).item()
         seconds = moments * int(str(given["epochs"])) * moment_s(train)

@@ -7,9 +7,10 @@ import pytest
 
 from intently.data import Dataset, Histories
 from intently.errors import InputError
-from intently.models import linear
-from intently.models.linear import FILLER, Linear, ridge_inverse
+from intently.models import ridge
+from intently.models.linear import FILLER, Linear
 from intently.models.moments import moments, next_pairs
+from intently.models.ridge import largest, ridge_inverse
 from tiny_shops import chain, weekly_basket
 
 WALKS = [["a", "b", "c", "d"], ["b", "c", "a"], ["d"], ["a", "b", "a", "c"], ["c", "d", "b"]]
@@ -79,19 +80,19 @@ def test_a_grocery_gets_its_staples_back() -> None:
 def test_blocks_and_the_dense_product_give_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     shop = chain(n_items=30)
     whole = Linear(l2=1.0).fit(shop).weights.toarray()
-    monkeypatch.setattr(linear, "BLOCK", 7)
-    for share in (0.0, 1.0):
-        monkeypatch.setattr(linear, "DENSE_FROM", share)
-        np.testing.assert_allclose(Linear(l2=1.0).fit(shop).weights.toarray(), whole, atol=1e-5)
     ease = Linear(l2=1.0, target="self").fit(shop).weights.toarray()
-    monkeypatch.setattr(linear, "BLOCK", 1024)
-    np.testing.assert_allclose(Linear(l2=1.0, target="self").fit(shop).weights.toarray(), ease, atol=1e-5)
+    monkeypatch.setattr(ridge, "BLOCK", 7)
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(ridge, "DENSE_FROM", share)
+        np.testing.assert_allclose(Linear(l2=1.0).fit(shop).weights.toarray(), whole, atol=1e-5)
+    again = Linear(l2=1.0, target="self").fit(shop).weights.toarray()
+    np.testing.assert_allclose(again, ease, atol=1e-5)
 
 
 def test_the_inverse_is_symmetric_and_inverts() -> None:
     past, _ = next_pairs(SHOP.histories(), SHOP.n_items, 0.8)
-    inverse = ridge_inverse(past, 0.5)
     gram = (past.T @ past).toarray() + 0.5 * np.eye(SHOP.n_items)
+    inverse = ridge_inverse((past.T @ past).toarray(order="F"), 0.5)
     np.testing.assert_allclose(inverse @ gram, np.eye(SHOP.n_items), atol=1e-5)
     np.testing.assert_array_equal(inverse, inverse.T)
 
@@ -122,6 +123,12 @@ def test_only_the_largest_weights_are_kept() -> None:
         np.testing.assert_allclose(np.sort(np.abs(kept[row]))[::-1][:2], largest)
 
 
+def test_of_equal_weights_the_first_are_kept() -> None:
+    rows = largest(np.array([[1, -1, 2, 1], [0, 0, 3, 0], [0, 0, 0, 0]], np.float32), 2)
+    assert rows.toarray().tolist() == [[1, 0, 2, 0], [0, 0, 3, 0], [0, 0, 0, 0]]
+    assert rows.nnz == 3
+
+
 def test_users_with_one_event_teach_popularity_only() -> None:
     shop = Dataset.from_sequences([["a"], ["b"], ["b"]])
     scores = Linear().fit(shop).scores(Histories.of([[0]]))[0]
@@ -135,6 +142,7 @@ def test_users_with_one_event_teach_popularity_only() -> None:
         ({"l2": 0.0}, "l2 must be above 0"),
         ({"l2": float("nan")}, "l2 must be above 0"),
         ({"target": "future"}, "target must be 'next' or 'self', got 'future'"),
+        ({"keep": "all"}, "keep must be one of weights, sums, got 'all'"),
         ({"max_items": 0}, "max_items must be at least 1"),
         ({"n_kept": 0}, "n_kept must be at least 1"),
     ],

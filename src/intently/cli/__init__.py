@@ -25,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-for group in (
+GROUPS = (
     "demo",
     "data",
     "pretrain",
@@ -36,8 +36,10 @@ for group in (
     "runs",
     "replay",
     "models",
+    "keys",
     "service",
-):
+)
+for group in GROUPS:
     import_module(f"intently.cli.{group}").register(app)
 
 

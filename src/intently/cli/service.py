@@ -17,7 +17,9 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    host: str | None = typer.Option(None, help="Address to listen on; others than loopback need a key."),
+    host: str | None = typer.Option(
+        None, help="Address to listen on; others than loopback need a key: see `keys`."
+    ),
     port: int | None = typer.Option(None, help="Port to listen on; 0 takes a free one."),
     home: Path | None = typer.Option(None, help="Folder of the store and the artifacts."),
     config: Path | None = typer.Option(None, help="Settings file instead of intently.toml."),

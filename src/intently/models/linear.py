@@ -12,28 +12,30 @@ WWW 2019), asked with the same recency weights. Both are one Cholesky factor and
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import lapack
 
 from intently import progress
 from intently.data import Dataset, Histories
-from intently.errors import InputError
-from intently.models.base import Recommender, State
-from intently.models.moments import next_pairs
+from intently.errors import InputError, NotReadyError
+from intently.models.base import REPEAT_SHARE, Recommender, State
 from intently.models.popular import share_of_best
+from intently.models.ridge import ease_rows, largest, largest_stored, next_rows, place, ridge_inverse
 from intently.models.space import Choice, Float, Space
+from intently.models.sums import Pasts, Sums
 from intently.schema import FloatArray, LongArray
 
 FILLER: Final = 1e-6
 """Score of the most popular item when nothing speaks for it; predictions are about 0.01."""
 
-DENSE_FROM: Final = 0.02
-"""Share of pairs from which a dense product is faster than a sparse one."""
+MAX_ITEMS: Final = 3_000
 
-BLOCK: Final = 1024
+AT_ONCE: Final = 1024
+"""Rare items that are looked at together."""
+
+KEEP: Final = ("weights", "sums")
 
 
 class Linear(Recommender):
@@ -41,8 +43,13 @@ class Linear(Recommender):
 
     B is solved exactly over the `max_items` most frequent items (memory: 4 * max_items^2 bytes, time:
     max_items^3); an item beyond them can be recommended too, and as part of a history speaks for
-    what followed it. On Amazon Beauty 6,000 exact items of 12,101 rank as well as all, in a quarter of
-    the time. Of each row of B the `n_kept` largest entries by size are kept.
+    what followed it. More exact items cost more and do not rank better: on validation, of Amazon Beauty's
+    12,101 items 3,000 rank as well as 6,000 and better than 8,000. Of each row of B the `n_kept` largest
+    entries by size are kept.
+
+    With keep = "sums" users can be removed and added afterwards, exactly. The artifact then holds
+    counts of pairs of items: those are personal data where a pair may come from one person, and they
+    are what must be changed when that person is erased. They are never given away by an answer.
     """
 
     name = "linear"
@@ -57,10 +64,15 @@ class Linear(Recommender):
         decay: float = 0.7,
         l2: float = 100.0,
         target: str = "next",
-        max_items: int = 6_000,
+        max_items: int = MAX_ITEMS,
         n_kept: int = 300,
+        keep: str = "weights",
     ) -> None:
-        """decay: (0, 1], weight of one moment earlier. l2: above 0, in events. target: next or self."""
+        """decay: (0, 1], weight of one moment earlier. l2: above 0, in events. target: next or self.
+
+        keep: weights (all that answers need) or sums (counts of pairs of items besides, from which a user
+        can be removed or added).
+        """
         super().__init__()
         if not 0 < decay <= 1:
             raise InputError(f"decay must be in (0, 1], got {decay}", field="decay")
@@ -68,6 +80,8 @@ class Linear(Recommender):
             raise InputError(f"l2 must be above 0, got {l2}", field="l2")
         if target not in ("next", "self"):
             raise InputError(f"target must be 'next' or 'self', got {target!r}", field="target")
+        if keep not in KEEP:
+            raise InputError(f"keep must be one of {', '.join(KEEP)}, got {keep!r}", field="keep")
         for field, value in (("max_items", max_items), ("n_kept", n_kept)):
             if value < 1:
                 raise InputError(f"{field} must be at least 1, got {value}", field=field)
@@ -76,65 +90,105 @@ class Linear(Recommender):
         self.target = target
         self.max_items = max_items
         self.n_kept = n_kept
+        self.keep = keep
         self.popularity = np.zeros(0, np.float32)  # (n_items,), 0 to 1
         self.weights = sparse.csr_matrix((0, 0), dtype=np.float32)  # B, (n_items, n_items)
+        self._sums: Sums | None = None  # what B was solved from, when it is kept
 
     def _fit(self, dataset: Dataset) -> None:
-        self.popularity = share_of_best(dataset)
         histories = dataset.histories()
-        if self.target == "next":
-            past, following = next_pairs(histories, dataset.n_items, self.decay)
+        if self.keep == "weights":
+            self._sums = None
+            self.popularity = share_of_best(dataset)
+            self._solve(Pasts(histories, dataset.n_items, self.decay, self.target))
         else:
-            past = histories.matrix(dataset.n_items)
-            past.data[:] = 1.0
-            following = past
-        heard = np.bincount(past.indices, minlength=dataset.n_items)
+            since_s = dataset.end_s if dataset.timed else float("nan")
+            self._take(Sums.of(histories, dataset.n_items, self.decay, self.target, since_s))
+
+    def remove_users(self, histories: Histories) -> Self:
+        """The model of the same shop without these users, as `fit` would make it, without its log.
+
+        histories: all that each of them did, as it was when the model was fitted
+        (`dataset.histories([user])`). Everything follows: weights, popularity, which items are solved
+        together, whether items may come back. What differs from a new fit is rounding, at the size of
+        1e-6. Only the ids of items stay, as they do in `Dataset.as_of`.
+
+        Raises NotReadyError without `keep`, InputError when they are not part of the model.
+        """
+        self._take(self._known().minus(self._part(histories)))
+        return self
+
+    def add_users(self, histories: Histories) -> Self:
+        """The model of the same shop with these users besides, as `fit` would make it.
+
+        A user who is known and did more is removed with the old history, then added with the new one.
+        """
+        self._take(self._known().plus(self._part(histories)))
+        return self
+
+    def _known(self) -> Sums:
+        if not self.fitted:
+            raise NotReadyError(f"{self.name} is not fitted", hint="call fit(dataset) first")
+        if self._sums is None:
+            raise NotReadyError(
+                "this model keeps only its weights, so no user can be taken out of it or put in",
+                hint="fit it with keep='sums'",
+            )
+        return self._sums
+
+    def _part(self, histories: Histories) -> Sums:
+        """The sums of these users alone."""
+        if histories.items.max(initial=-1) >= self.n_items:
+            wrong = int(histories.items.max())
+            raise InputError(f"item {wrong} is not of this model; items are 0 to {self.n_items - 1}")
+        return Sums.of(histories, self.n_items, self.decay, self.target, self._known().since_s)
+
+    def _take(self, sums: Sums) -> None:
+        """Become the model of these sums."""
+        self._solve(sums)
+        self._sums = sums
+        self.popularity = sums.popularity
+        self.repeats = sums.repeat_share > REPEAT_SHARE
+
+    def _solve(self, source: Pasts | Sums) -> None:
+        """B: rows of frequent items together, rows of the rest each on its own."""
+        heard = source.heard
         frequent = np.sort(np.argsort(-heard, kind="stable")[: self.max_items])
         frequent = frequent[heard[frequent] > 0].astype(np.int64)
-        exact = self._solve(past[:, frequent], following, frequent)
         rest = np.setdiff1d(np.flatnonzero(heard), frequent).astype(np.int64)
-        self.weights = _place(dataset.n_items, [(frequent, exact), (rest, self._rest(past, following, rest))])
+        parts = [(frequent, self._together(source, frequent)), (rest, self._alone(source, rest))]
+        self.weights = place(self.n_items, parts)
 
-    def _solve(
-        self, past: sparse.csr_matrix, following: sparse.csr_matrix, rows: LongArray
-    ) -> sparse.csr_matrix:
-        """Rows of B for the items `rows`, which are the columns of `past`."""
-        n = past.shape[1]
-        if n == 0:
-            return sparse.csr_matrix((0, following.shape[1]), dtype=np.float32)
-        inverse = ridge_inverse(past, self.l2)
-        if self.target == "self":
-            blocks = (_ease_rows(inverse, start) for start in range(0, n, BLOCK))
-        else:
-            after = (past.T @ following).tocsr()  # X'Y
-            dense = after.nnz > DENSE_FROM * after.shape[0] * after.shape[1]
-            blocks = (_next_rows(inverse, start, after, dense) for start in range(0, n, BLOCK))
-        with progress.track("solving for the next item", n) as advance:
+    def _together(self, source: Pasts | Sums, items: LongArray) -> sparse.csr_matrix:
+        """Rows of B for frequent items."""
+        if len(items) == 0:
+            return sparse.csr_matrix((0, self.n_items), dtype=np.float32)
+        inverse = ridge_inverse(source.gram(items), self.l2)
+        ease = self.target == "self"
+        blocks = ease_rows(inverse) if ease else next_rows(inverse, source.after(items))
+        with progress.track("solving for the next item", len(items)) as advance:
             parts = []
             for block in blocks:
                 parts.append(largest(block, self.n_kept))
-                advance(block.shape[0])
+                advance(len(block))
         solved = sparse.vstack(parts, format="csr", dtype=np.float32)
-        if self.target == "next":
+        if not ease:
             return solved
-        wide = (solved.data, rows[solved.indices], solved.indptr)  # its columns are the same items
-        return sparse.csr_matrix(wide, shape=(n, following.shape[1]))
+        wide = (solved.data, items[solved.indices], solved.indptr)  # its columns are the same items
+        return sparse.csr_matrix(wide, shape=(len(items), self.n_items))
 
-    def _rest(
-        self, past: sparse.csr_matrix, following: sparse.csr_matrix, rows: LongArray
-    ) -> sparse.csr_matrix:
+    def _alone(self, source: Pasts | Sums, items: LongArray) -> sparse.csr_matrix:
         """Rows of B for rare items: each on its own, as if it were the only one in every past.
 
         EASE has none: an item beyond `max_items` says nothing there.
         """
-        parts = [sparse.csr_matrix((0, following.shape[1]), dtype=np.float32)]
+        parts = [sparse.csr_matrix((0, self.n_items), dtype=np.float32)]
         if self.target == "self":
-            return sparse.csr_matrix((len(rows), following.shape[1]), dtype=np.float32)
-        for start in range(0, len(rows), BLOCK):
-            own = past[:, rows[start : start + BLOCK]].tocsc()
-            size = np.asarray(own.multiply(own).sum(axis=0)).ravel() + self.l2
-            alone = sparse.diags((1.0 / size).astype(np.float32)) @ (own.T @ following)
-            parts.append(largest_stored(alone.tocsr(), self.n_kept))
+            return sparse.csr_matrix((len(items), self.n_items), dtype=np.float32)
+        for start in range(0, len(items), AT_ONCE):
+            block = items[start : start + AT_ONCE]
+            scale = sparse.diags((1.0 / (source.size(block) + self.l2)).astype(np.float32))
+            parts.append(largest_stored((scale @ source.after(block)).tocsr(), self.n_kept))
         return sparse.vstack(parts, format="csr", dtype=np.float32)
 
     def _scores(self, histories: Histories) -> FloatArray:
@@ -144,103 +198,16 @@ class Linear(Recommender):
         return out
 
     def _state(self) -> State:
-        return {
+        weights = {
             "popularity": self.popularity,
             "weight_values": self.weights.data,
             "weight_items": self.weights.indices.astype(np.int32),
             "weight_indptr": self.weights.indptr.astype(np.int64),
         }
+        return weights if self._sums is None else weights | dict(self._sums.state())
 
     def _restore(self, state: State) -> None:
         self.popularity = state["popularity"]
         parts = (state["weight_values"], state["weight_items"], state["weight_indptr"])
         self.weights = sparse.csr_matrix(parts, shape=(self.n_items, self.n_items))
-
-
-def ridge_inverse(past: sparse.csr_matrix, l2: float) -> FloatArray:
-    """(X'X + l2 I)^-1, (n, n) float32, symmetric; one matrix in place. Raises InputError if singular."""
-    n = past.shape[1]
-    gram = np.zeros((n, n), np.float32, order="F")
-    turned = past.T.tocsr()
-    for start in range(0, n, BLOCK):
-        gram[:, start : start + BLOCK] = (turned @ past[:, start : start + BLOCK]).toarray()
-    gram[np.diag_indices(n)] += np.float32(l2)
-    factor, failed = lapack.spotrf(gram, lower=1, clean=0, overwrite_a=1)
-    if failed:
-        raise InputError(f"l2 = {l2} is too small for this data to be solved", field="l2", hint="raise l2")
-    inverse, _ = lapack.spotri(factor, lower=1, overwrite_c=1)
-    for start in range(0, n, BLOCK):  # the lower half is right: mirror it
-        stop = min(start + BLOCK, n)
-        inverse[start:stop, stop:] = inverse[stop:, start:stop].T
-        corner = inverse[start:stop, start:stop]
-        upper = np.triu_indices(stop - start, 1)
-        corner[upper] = corner.T[upper]
-    out: FloatArray = inverse
-    return out
-
-
-def _next_rows(inverse: FloatArray, start: int, after: sparse.csr_matrix, dense: bool) -> FloatArray:
-    """(block, n_items): rows of P X'Y."""
-    rows = inverse[:, start : start + BLOCK]  # symmetric: columns are rows
-    if not dense:
-        product: FloatArray = (after.T @ rows).T
-        return product
-    out = np.empty((rows.shape[1], after.shape[1]), np.float32)
-    by_column = after.tocsc()
-    for first in range(0, after.shape[1], BLOCK):
-        out[:, first : first + BLOCK] = rows.T @ by_column[:, first : first + BLOCK].toarray()
-    return out
-
-
-def _ease_rows(inverse: FloatArray, start: int) -> FloatArray:
-    """(block, n): rows of I - P diag(1 / diag P), whose diagonal is zero."""
-    scaled = -inverse[:, start : start + BLOCK].T / np.diag(inverse)
-    rows: FloatArray = np.asarray(scaled, np.float32)
-    rows[np.arange(len(rows)), start + np.arange(len(rows))] = 0.0
-    return rows
-
-
-def largest(block: FloatArray, k: int) -> sparse.csr_matrix:
-    """Sparse rows with the `k` entries of largest size of each row; zeros are not stored."""
-    size = np.abs(block)
-    if k < block.shape[1]:
-        chosen = np.argpartition(size, block.shape[1] - k, axis=1)[:, -k:]
-        kept = np.zeros(block.shape, bool)
-        np.put_along_axis(kept, chosen, True, axis=1)
-        kept &= size > 0
-    else:
-        kept = size > 0
-    rows, columns = np.nonzero(kept)
-    indptr = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
-    return sparse.csr_matrix((block[rows, columns], columns.astype(np.int32), indptr), shape=block.shape)
-
-
-def largest_stored(rows: sparse.csr_matrix, k: int) -> sparse.csr_matrix:
-    """The same rows with the `k` stored entries of largest size of each."""
-    if rows.nnz == 0 or int(np.diff(rows.indptr).max()) <= k:
-        return rows
-    picks = []
-    for start, stop in zip(rows.indptr[:-1], rows.indptr[1:], strict=True):
-        if stop - start > k:
-            order = np.argpartition(np.abs(rows.data[start:stop]), stop - start - k)[-k:]
-            picks.append(start + np.sort(order))
-        else:
-            picks.append(np.arange(start, stop))
-    kept = np.concatenate(picks)
-    indptr = np.concatenate([[0], np.cumsum([len(pick) for pick in picks])])
-    return sparse.csr_matrix((rows.data[kept], rows.indices[kept], indptr), shape=rows.shape)
-
-
-def _place(n_items: int, parts: list[tuple[LongArray, sparse.csr_matrix]]) -> sparse.csr_matrix:
-    """One square matrix from rows that belong to the given items; other rows are empty."""
-    stacked = sparse.vstack([rows for _, rows in parts], format="csr")
-    owner = np.concatenate([items for items, _ in parts])
-    order = np.full(n_items, -1, np.int64)
-    order[owner] = np.arange(len(owner))
-    picks = np.flatnonzero(order >= 0)
-    chooser = sparse.csr_matrix(
-        (np.ones(len(picks), np.float32), (picks, order[picks])), shape=(n_items, len(owner))
-    )
-    out = (chooser @ stacked).tocsr()
-    out.sort_indices()
-    return out
+        self._sums = Sums.restored(state, self.n_items) if self.keep == "sums" else None

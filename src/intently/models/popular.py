@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from intently.data import Dataset, Histories
 from intently.data.histories import DAY_S
 from intently.errors import InputError
 from intently.models.base import Recommender, State
-from intently.schema import EVENT_CODES, POSITIVE, FloatArray
+from intently.schema import EVENT_CODES, POSITIVE, DoubleArray, FloatArray
+
+HALF_LIFE_DAYS: Final = 28.0
 
 
 class Popular(Recommender):
@@ -20,7 +24,7 @@ class Popular(Recommender):
 
     name = "popular"
 
-    def __init__(self, half_life_days: float = 28.0) -> None:
+    def __init__(self, half_life_days: float = HALF_LIFE_DAYS) -> None:
         super().__init__()
         if not half_life_days > 0:
             raise InputError(f"half_life_days must be above 0, got {half_life_days}")
@@ -30,10 +34,8 @@ class Popular(Recommender):
     def _fit(self, dataset: Dataset) -> None:
         codes = [EVENT_CODES[name] for name in POSITIVE]
         events = dataset.events.filter(dataset.events["event"].is_in(codes))
-        weights = np.ones(events.height)
-        if dataset.timed:
-            age_days = (dataset.end_s - events["time_s"].to_numpy()) / DAY_S
-            weights = 0.5 ** (age_days / self.half_life_days)
+        end_s = dataset.end_s if dataset.timed else float("nan")
+        weights = decayed(events["time_s"].to_numpy(), end_s, self.half_life_days)
         self.counts = np.bincount(
             events["item"].to_numpy(), weights=weights, minlength=dataset.n_items
         ).astype(np.float32)
@@ -46,6 +48,18 @@ class Popular(Recommender):
 
     def _restore(self, state: State) -> None:
         self.counts = state["counts"]
+
+
+def decayed(time_s: DoubleArray, end_s: float, half_life_days: float = HALF_LIFE_DAYS) -> DoubleArray:
+    """What each event is worth at `end_s`; nan for `end_s` says that there are no times: one each.
+
+    >>> decayed(np.array([0.0, 28 * 86400.0]), end_s=28 * 86400.0).tolist()
+    [0.5, 1.0]
+    """
+    if np.isnan(end_s):
+        return np.ones(len(time_s))
+    weights: DoubleArray = 0.5 ** ((end_s - time_s) / DAY_S / half_life_days)
+    return weights
 
 
 def share_of_best(dataset: Dataset) -> FloatArray:

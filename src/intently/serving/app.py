@@ -14,11 +14,13 @@ from starlette.staticfiles import StaticFiles
 
 from intently import __version__
 from intently.errors import IntentlyError
-from intently.serving.http.gate import Gate
+from intently.serving.http.access import Access
+from intently.serving.http.gate import Doors, Gate
 from intently.serving.http.openapi import describe
 from intently.serving.http.problems import RefusedError, of_error, problem
 from intently.serving.routes import answers, events, health, models, people
 from intently.serving.service import Service
+from intently.serving.shapes.caller import Scope
 from intently.serving.state.engine import Engine
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -26,7 +28,12 @@ GROUPS: Final = (answers, events, people, models, health)
 """Modules with `routes(service)` and BODIES, the shapes of their requests' bodies."""
 
 
-def make_app(engine: Engine, *, key: str = "", any_host: bool = False, threads: int = 2) -> Gate:
+OWN_SCOPES: Final[dict[str, Scope]] = {"/openapi.json": "server"}
+"""Of routes that FastAPI makes; ours say it where they are declared, in routes/."""
+VITAL: Final = ("/healthz", "/readyz", "/metrics")
+
+
+def make_app(engine: Engine, doors: Doors, *, threads: int = 2) -> Gate:
     """The ASGI application of a started engine, which it closes at shutdown."""
     service = Service(engine, threads)
 
@@ -44,15 +51,19 @@ def make_app(engine: Engine, *, key: str = "", any_host: bool = False, threads: 
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    for group in GROUPS:
-        api.include_router(group.routes(service))
+    routers = [group.routes(service) for group in GROUPS]
+    access = Access(
+        [*api.routes, *(route for router in routers for route in router.routes)], OWN_SCOPES, VITAL
+    )
+    for router in routers:
+        api.include_router(router)
     api.mount("/static", StaticFiles(directory=STATIC), name="static")
     describe(api, [shape for group in GROUPS for shape in group.BODIES])
     api.add_exception_handler(RefusedError, _refused)
     api.add_exception_handler(IntentlyError, _ours)
     api.add_exception_handler(HTTPException, _http)
     api.add_exception_handler(Exception, _unexpected)
-    return Gate(api, service.metrics, key, any_host)
+    return Gate(api, service.metrics, access, doors)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:

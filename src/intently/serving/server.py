@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 
 import uvicorn
@@ -16,6 +16,9 @@ from intently.config import Settings
 from intently.errors import ConfigError
 from intently.serving.app import make_app
 from intently.serving.http.connection import Connection
+from intently.serving.http.gate import Doors
+from intently.serving.http.keyring import KeyRing
+from intently.serving.http.keys import KeyBook
 from intently.serving.state.engine import Engine
 
 MIN_KEY = 16
@@ -25,15 +28,15 @@ MAX_THREADS = 4
 def serve(settings: Settings, on_ready: Callable[[str], None] | None = None) -> None:
     """Answer until SIGTERM or SIGINT; `on_ready` gets the address once it listens.
 
-    An address other than loopback needs a key: INTENTLY_KEY, or one that is made and printed once.
+    An address other than loopback needs a key: see `doors_of`.
     Raises ConfigError when the address is taken or the key too short.
     """
     listener = _listen(settings)
-    key = service_key(settings.host)
+    doors = doors_of(settings)
     engine = Engine(settings)
     engine.start()
     threads = settings.threads or min(MAX_THREADS, os.cpu_count() or 1)
-    app = make_app(engine, key=key, any_host=not is_loopback(settings.host), threads=threads)
+    app = make_app(engine, doors, threads=threads)
     config = uvicorn.Config(
         app,
         http=Connection,
@@ -55,23 +58,35 @@ def serve(settings: Settings, on_ready: Callable[[str], None] | None = None) -> 
             signal.signal(ending, handler)
 
 
-def service_key(host: str) -> str:
-    """The key that bearers must show, '' for none; a made one is printed to stderr, once."""
+def doors_of(settings: Settings) -> Doors:
+    """Who may come in at this address.
+
+    Where a key is needed and no admin key exists, one is made and printed to stderr, once. Raises
+    ConfigError for a key in INTENTLY_KEY that is too short, and for a damaged file of keys.
+    """
+    own = own_key()
+    outside = not is_loopback(settings.host)
+    needed = outside or settings.require_key or bool(own)
+    ring = KeyRing(settings.home, own)
+    if needed and not ring.has_admin():
+        text, key = KeyBook(settings.home).make("admin", 0, time.time())
+        ring.look()
+        sys.stderr.write(
+            f"{settings.host} needs a key, and there is none. This one may do everything and is shown only "
+            f"now:\n\n    {text}\n\nSend it as 'Authorization: Bearer <key>'. "
+            f"`intently keys` makes, lists and ends keys; this one is {key.id}.\n"
+        )
+    return Doors(ring, needed, outside, frozenset(one.encode() for one in settings.origins))
+
+
+def own_key() -> str:
+    """The admin key that INTENTLY_KEY gives, '' for none."""
     key = os.environ.get("INTENTLY_KEY", "")
-    if key:
-        if len(key) < MIN_KEY or not key.isascii() or not key.isprintable() or " " in key:
-            raise ConfigError(
-                f"INTENTLY_KEY must be at least {MIN_KEY} printable ASCII characters without spaces",
-                hint="make one: python -c 'import secrets; print(secrets.token_urlsafe(24))'",
-            )
-        return key
-    if is_loopback(host):
-        return ""
-    key = secrets.token_urlsafe(24)
-    sys.stderr.write(
-        f"{host} can be reached from other machines, so a key is needed. It is shown only now:\n\n"
-        f"    {key}\n\nSend it as 'Authorization: Bearer <key>', or set INTENTLY_KEY to your own.\n"
-    )
+    if key and (len(key) < MIN_KEY or not key.isascii() or not key.isprintable() or " " in key):
+        raise ConfigError(
+            f"INTENTLY_KEY must be at least {MIN_KEY} printable ASCII characters without spaces",
+            hint="make one: python -c 'import secrets; print(secrets.token_urlsafe(24))'",
+        )
     return key
 
 

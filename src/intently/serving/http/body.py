@@ -9,7 +9,9 @@ import orjson
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
+from intently.errors import NotAllowedError
 from intently.serving.http.problems import RefusedError, of_validation, refuse
+from intently.serving.shapes.caller import ANYONE, Caller
 from intently.serving.shapes.faults import clip
 
 MAX_BYTES: Final = 1_000_000
@@ -41,9 +43,35 @@ async def read_json(request: Request) -> Any:
         ) from None
 
 
+def caller(request: Request) -> Caller:
+    """Who asks, as the gate found out."""
+    found = request.scope.get("caller", ANYONE)
+    assert isinstance(found, Caller)
+    return found
+
+
 async def from_body(request: Request, shape: type[Shape]) -> Shape:
-    """The body as `shape`; raises RefusedError with every field that is wrong."""
-    return checked(await read_json(request), shape)
+    """The body as `shape`; raises RefusedError with every field that is wrong.
+
+    For a browser the shape's user and session are its own: filled in where left out, refused (403) where
+    they are another's.
+    """
+    value, who = await read_json(request), caller(request)
+    if who.bound and isinstance(value, dict):
+        value = who.filled(value, _owners(shape))
+    return _own(checked(value, shape), who)
+
+
+def _owners(shape: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(name for name in ("user_id", "session_id") if name in shape.model_fields)
+
+
+def _own(asked: Shape, who: Caller) -> Shape:
+    if who.bound:
+        if not _owners(type(asked)):
+            raise NotAllowedError("this key asks for one session only, and this request is for none")
+        who.check(getattr(asked, "user_id", None), getattr(asked, "session_id", None))
+    return asked
 
 
 def checked(value: Any, shape: type[Shape]) -> Shape:
@@ -58,9 +86,11 @@ def checked(value: Any, shape: type[Shape]) -> Shape:
 
 def from_query(request: Request, shape: type[Shape]) -> Shape:
     """Path and query parameters as `shape`; a parameter given twice counts by its last value."""
-    given = dict(request.query_params) | request.path_params
+    given, who = dict(request.query_params) | request.path_params, caller(request)
+    if who.bound:
+        given = who.filled(given, _owners(shape))
     try:
-        return shape.model_validate_strings(given)
+        return _own(shape.model_validate_strings(given), who)
     except ValidationError as error:
         raise RefusedError(of_validation(error, shape)) from None
 

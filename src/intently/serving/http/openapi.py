@@ -11,7 +11,16 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from intently.serving.http.problems import Problem
+from intently.serving.shapes.caller import Scope
 
+X_SCOPE: Final = "x-scope"
+"""Where a route's description says who may ask it; one that says nothing is for administration."""
+
+_BEARER: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A key, or a session token signed with a browser key. x-scope says what it must be for.",
+}
 _REF: Final = "#/components/schemas/{model}"
 
 
@@ -22,15 +31,36 @@ class Described(TypedDict):
     openapi_extra: dict[str, Any]
 
 
-def takes_body(shape: type[BaseModel], answer: type[Any], many: type[BaseModel] | None = None) -> Described:
-    """A route with a JSON body of `shape` (or `many`) that answers `answer`."""
+class Scoped(TypedDict):
+    """Keyword argument of a FastAPI route that says who may ask it."""
+
+    openapi_extra: dict[str, Any]
+
+
+def scoped(scope: Scope) -> Scoped:
+    """A route that takes nothing."""
+    return {"openapi_extra": {X_SCOPE: scope}}
+
+
+def takes_body(
+    shape: type[BaseModel],
+    answer: type[Any],
+    many: type[BaseModel] | None = None,
+    *,
+    scope: Scope = "admin",
+) -> Described:
+    """A route with a JSON body of `shape` (or `many`) that answers `answer` to callers of `scope`.
+
+    A route of scope "browser" must hand its body on by `from_body`, or check what it holds with
+    `caller(request)`: a browser may name only its own user and session.
+    """
     refs = [{"$ref": _REF.format(model=m.__name__)} for m in (shape, many) if m is not None]
     schema = refs[0] if len(refs) == 1 else {"oneOf": refs}
     body = {"required": True, "content": {"application/json": {"schema": schema}}}
-    return {"responses": _responses(answer), "openapi_extra": {"requestBody": body}}
+    return {"responses": _responses(answer), "openapi_extra": {"requestBody": body, X_SCOPE: scope}}
 
 
-def takes_query(shape: type[BaseModel], answer: type[Any]) -> Described:
+def takes_query(shape: type[BaseModel], answer: type[Any], *, scope: Scope = "admin") -> Described:
     """A route whose path and query hold the fields of `shape`; required ones are in the path."""
     schema = shape.model_json_schema()
     required = schema.get("required", [])
@@ -39,7 +69,7 @@ def takes_query(shape: type[BaseModel], answer: type[Any]) -> Described:
         | {"schema": {k: v for k, v in described.items() if k != "title"}}
         for name, described in schema["properties"].items()
     ]
-    return {"responses": _responses(answer), "openapi_extra": {"parameters": parameters}}
+    return {"responses": _responses(answer), "openapi_extra": {"parameters": parameters, X_SCOPE: scope}}
 
 
 def describe(api: FastAPI, bodies: Sequence[type[BaseModel]]) -> None:
@@ -50,7 +80,13 @@ def describe(api: FastAPI, bodies: Sequence[type[BaseModel]]) -> None:
             schema = get_openapi(title=api.title, version=api.version, summary=api.summary, routes=api.routes)
             pairs = [(shape, "validation") for shape in (*bodies, Problem)]
             _names, found = models_json_schema(pairs, ref_template=_REF)  # type: ignore[arg-type]
-            schema.setdefault("components", {}).setdefault("schemas", {}).update(found["$defs"])
+            parts = schema.setdefault("components", {})
+            parts.setdefault("schemas", {}).update(found["$defs"])
+            parts["securitySchemes"] = {"key": _BEARER}
+            for methods in schema["paths"].values():
+                for operation in methods.values():
+                    scope = operation.setdefault(X_SCOPE, "admin")
+                    operation["security"] = [] if scope == "open" else [{"key": []}]
             api.openapi_schema = schema
         return api.openapi_schema
 

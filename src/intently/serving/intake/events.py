@@ -9,20 +9,24 @@ from pydantic import ValidationError
 
 from intently.errors import InputError
 from intently.schema import EVENT_CODES
+from intently.serving.shapes.caller import LOCAL, Caller
 from intently.serving.shapes.events import MAX_EVENTS, Acknowledged, EventIn, Rejected
 from intently.serving.shapes.faults import field_errors
 from intently.serving.state.engine import Engine
 from intently.serving.state.ledger import EventRow
 
 
-async def take(engine: Engine, body: Any) -> Acknowledged:
-    """Store one event (an object) or many ({"events": [...]}); returns when they are on disk."""
+async def take(engine: Engine, body: Any, who: Caller = LOCAL) -> Acknowledged:
+    """Store one event (an object) or many ({"events": [...]}); returns when they are on disk.
+
+    Raises NotAllowedError, and stores none, when a browser names another's user or session in any of them.
+    """
     given = _listed(body)
     now_s, latest_s = engine.clock.now(), engine.clock.latest()
     rows: list[EventRow] = []
     errors: list[Rejected] = []
     for index, one in enumerate(given):
-        judged = _judge(one, index, now_s, latest_s)
+        judged = _judge(one, index, now_s, latest_s, who)
         if isinstance(judged, Rejected):
             errors.append(judged)
         else:
@@ -47,15 +51,18 @@ def _listed(body: Any) -> list[Any]:
     return events
 
 
-def _judge(one: Any, index: int, now_s: float, latest_s: float) -> EventRow | Rejected:
+def _judge(one: Any, index: int, now_s: float, latest_s: float, who: Caller) -> EventRow | Rejected:
     """A row for the store, or what is wrong with the event."""
     if not isinstance(one, dict):
         return Rejected(index, "", "expected an object")
+    if who.bound:
+        one = who.filled(one, ("user_id", "session_id"))
     try:
         event = EventIn.model_validate(one)
     except ValidationError as error:
         first = field_errors(error, EventIn)[0]
         return Rejected(index, first.field, first.reason)
+    who.check(event.user_id, event.session_id)
     time_s = now_s if event.timestamp is None else event.timestamp
     if time_s > latest_s:
         return Rejected(index, "timestamp", "lies more than a day in the future")

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from intently.serving.http.body import read_json
+from intently.serving.http.body import caller, read_json
 from intently.serving.http.openapi import takes_body
 from intently.serving.http.problems import listed, problem
 from intently.serving.intake import events
@@ -22,10 +22,10 @@ def routes(service: Service) -> APIRouter:
     """Events, one or many."""
     router = APIRouter(prefix="/v1", tags=["events"])
 
-    @router.post("/events", **takes_body(s.EventIn, s.Acknowledged, many=s.EventBatch))
+    @router.post("/events", **takes_body(s.EventIn, s.Acknowledged, many=s.EventBatch, scope="browser"))
     async def add_events(request: Request) -> Response:
         """Store events; what is accepted is on disk and counts in the very next answer."""
-        told = await events.take(service.engine, await read_json(request))
+        told = await events.take(service.engine, await read_json(request), caller(request))
         service.metrics.received(told.accepted, told.duplicates, told.rejected)
         if told.rejected == told.received:
             errors: list[dict[str, str | int]] = [

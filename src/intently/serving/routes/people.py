@@ -21,12 +21,12 @@ def routes(service: Service) -> APIRouter:
     """The page's chooser and its history."""
     router = APIRouter(prefix="/v1", tags=["people"])
 
-    @router.get("/users", **takes_query(s.UserQuery, s.Users))
+    @router.get("/users", **takes_query(s.UserQuery, s.Users, scope="server"))
     async def find_users(request: Request) -> Response:
         """Users with events whose id holds the query."""
         return reply(await service.work(people.users, from_query(request, s.UserQuery)))
 
-    @router.get("/users/{user_id:path}/history", **takes_query(s.HistoryQuery, s.History))
+    @router.get("/users/{user_id:path}/history", **takes_query(s.HistoryQuery, s.History, scope="server"))
     async def user_history(request: Request) -> Response:
         """A user's latest events, newest first."""
         return reply(await service.work(people.history, from_query(request, s.HistoryQuery)))

@@ -1,0 +1,123 @@
+"""The live keys of a running service: judges what a request shows.
+
+The file is looked at again when a request comes and the last look is LOOK_S ago, so that a key made or
+revoked by the command line counts within that time, without a restart. While it cannot be read, the keys
+known so far stay; when it is gone, none does.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, cast
+
+from intently.errors import ConfigError
+from intently.serving.http.keys import Kept, Key, KeyBook, day, digest
+from intently.serving.http.tokens import Shown, named, taken_apart
+from intently.serving.shapes.caller import Caller, Scope
+
+LOOK_S: Final = 0.5
+MAX_SHOWN: Final = 2048
+OWN: Final = "INTENTLY_KEY"
+log = logging.getLogger("intently.serving")
+
+
+class KeyRing:
+    """own: the key of the environment, '' for none; it is an admin key that no file holds."""
+
+    def __init__(self, home: Path, own: str = "", now: Callable[[], float] = time.time) -> None:
+        self._book = KeyBook(home)
+        self._now = now
+        self._own = own.encode()
+        self._seen: tuple[int, int, int] | None = None
+        self._looked_s = 0.0
+        self._kept = self._book.read()
+        self._candidates: list[tuple[Key | None, bytes]] = []
+        self._signers: dict[str, tuple[Key, bytes]] = {}
+        self._used: dict[str, str] = {}
+        self._writing = threading.Lock()
+        self.look()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing could ever be shown that is right."""
+        return not self._candidates
+
+    def has_admin(self) -> bool:
+        """Whether some live key may do everything."""
+        now_s = self._now()
+        return bool(self._own) or any(
+            k.scope == "admin" and k.state(now_s) == "live" for k in self._kept.keys
+        )
+
+    def find(self, shown: bytes) -> Caller | None:
+        """Who shows this key or session token; None when it is not, or no longer, right."""
+        now_s = self._now()
+        if not 0.0 <= now_s - self._looked_s < LOOK_S:
+            self.look()
+        if len(shown) > MAX_SHOWN:
+            return None
+        token = taken_apart(shown)
+        return self._holder(shown, now_s) if token is None else self._visitor(token, now_s)
+
+    def _holder(self, shown: bytes, now_s: float) -> Caller | None:
+        """Every candidate is compared, in a time that says nothing about which was near."""
+        given, found, own = digest(self._kept.salt, shown), None, False
+        for key, kept in self._candidates:
+            if hmac.compare_digest(given, kept):
+                found, own = key, key is None
+        if own:
+            return Caller(OWN, "admin")
+        if found is None or found.scope == "browser" or found.state(now_s) != "live":
+            return None  # a browser key signs tokens; shown itself it opens nothing
+        self._note(found, now_s)
+        return Caller(found.id, cast(Scope, found.scope))
+
+    def _visitor(self, token: Shown, now_s: float) -> Caller | None:
+        """The session and user of a token that a live browser key signed."""
+        key, secret = self._signers.get(token.key_id, (None, self._kept.salt))
+        right = token.signed_by(secret)
+        who = named(token.payload, now_s) if right and key is not None else None
+        if key is None or who is None or key.state(now_s) != "live":
+            return None
+        self._note(key, now_s)
+        return Caller(key.id, "browser", who[1], who[0])
+
+    def look(self) -> None:
+        """Read the file if it changed since the last look; never raises."""
+        self._looked_s = self._now()
+        try:
+            stat = self._book.path.stat()
+            seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+        except OSError:
+            seen = None
+        if seen == self._seen and self._candidates:
+            return
+        try:
+            self._kept = self._book.read() if seen else Kept(self._kept.salt)
+        except ConfigError as error:
+            log.warning("%s; the keys known so far stay", error.message)
+        self._seen = seen
+        live = [key for key in self._kept.keys if key.revoked_s is None]
+        self._candidates = [(key, bytes.fromhex(key.digest)) for key in live]
+        self._signers = {key.id: (key, bytes.fromhex(key.signs)) for key in live if key.signs}
+        if self._own:
+            self._candidates.append((None, digest(self._kept.salt, self._own)))
+
+    def _note(self, key: Key, now_s: float) -> None:
+        """Once a day and key: a thread writes that it is in use."""
+        today = day(now_s)
+        if key.used != today and self._used.get(key.id) != today:
+            self._used[key.id] = today
+            threading.Thread(target=self._write, args=({key.id: today},), daemon=True).start()
+
+    def _write(self, days: dict[str, str]) -> None:
+        with self._writing:
+            try:
+                self._book.used(days)
+            except (OSError, ConfigError) as error:
+                log.warning("the day a key was used could not be noted: %s", type(error).__name__)
