@@ -1,0 +1,76 @@
+"""Orders of candidates under boosts, caps and pins: plain arithmetic on arrays, no candidate looked at alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from intently.schema import BoolArray, ByteArray, DoubleArray, IntArray, LongArray
+
+
+def boosted(scores: DoubleArray, sources: ByteArray, multiply: DoubleArray, add: DoubleArray) -> LongArray:
+    """Places in their new order; all arrays (m,), candidates best first.
+
+    An item moves among its neighbours of the same source, for scores of different sources do not compare.
+    A boosted score is score * multiply + add; below 0 it is score / multiply + add, so that a factor above 1
+    always helps. Neighbours without scores (nan) count as 1, 1/2, 1/3, ... by their place.
+
+    >>> boosted(np.array([0.5, 0.4, 0.3]), np.zeros(3, np.uint8), np.array([1.0, 1.0, 2.0]), np.zeros(3)).tolist()
+    [2, 0, 1]
+    """
+    run = np.concatenate([[0], np.cumsum(sources[1:] != sources[:-1])]) if len(sources) else np.zeros(0)
+    unknown = np.isnan(scores)
+    if unknown.any():
+        place = np.arange(len(scores), dtype=np.float64)
+        first = np.searchsorted(run, run, side="left")
+        scores = np.where(unknown, 1.0 / (place - first + 1.0), scores)
+    moved = np.where(scores >= 0.0, scores * multiply, scores / multiply) + add
+    order: LongArray = np.lexsort((-moved, run))
+    return order
+
+
+def kept(codes: IntArray, most: int, first: IntArray | None = None) -> BoolArray:
+    """(m,): the first `most` of each code, in order; a code of -1 (nothing known) is never too many.
+
+    first: codes that take their places before all others (of pinned items).
+
+    >>> kept(np.array([7, 7, 3, 7, -1, -1], np.int32), 2).tolist()
+    [True, True, True, False, True, True]
+    """
+    ahead = np.zeros(0, np.int32) if first is None else first
+    every = np.concatenate([ahead, codes])
+    order = np.argsort(every, kind="stable")
+    ranked = every[order]
+    place = np.arange(len(every))
+    begins = np.concatenate([[True], ranked[1:] != ranked[:-1]]) if len(every) else np.zeros(0, bool)
+    nth = np.empty(len(every), np.int64)
+    nth[order] = place - np.maximum.accumulate(np.where(begins, place, 0))
+    found: BoolArray = ((nth < most) | (every < 0))[len(ahead) :]
+    return found
+
+
+def pinned(n: int, pins: Sequence[tuple[int, int]]) -> list[int]:
+    """Places of `n` candidates with some of them pinned: (candidate, slot from 1), the earlier pin first.
+
+    A slot that is taken gives way to the next free one; a slot behind the end is the end.
+
+    >>> pinned(5, [(4, 1), (3, 1), (0, 9)])
+    [4, 3, 1, 2, 0]
+    """
+    taken: dict[int, int] = {}
+    for candidate, slot in pins:
+        place = slot - 1
+        while place in taken:
+            place += 1
+        taken[place] = candidate
+    chosen = set(taken.values())
+    rest = iter([candidate for candidate in range(n) if candidate not in chosen])
+    out: list[int] = []
+    for place in range(max([n - 1, *taken]) + 1):
+        candidate = taken.get(place, -1)
+        if candidate < 0:
+            candidate = next(rest, -1)
+        if candidate >= 0:
+            out.append(candidate)
+    return out
