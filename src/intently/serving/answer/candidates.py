@@ -19,6 +19,9 @@ from intently.serving.state.view import one_history
 POOL: Final = 300
 """Candidates that go into the later stages; pages and rules choose among them."""
 
+LIFTED: Final = 100
+"""More candidates among those that a boost moves up."""
+
 log = logging.getLogger("intently.serving")
 
 
@@ -29,6 +32,7 @@ def gather(engine: Engine, draft: Draft) -> None:
     except Exception:
         log.exception("the model failed")
         draft.failed, scores = True, None
+    draft.judged = scores
     FIRST[draft.scenario.first](engine, draft, scores)
     _by_words(engine, draft, scores)
     if draft.scenario.fill or draft.scenario.first == "model":
@@ -56,6 +60,15 @@ def by_model(draft: Draft, scores: FloatArray | None) -> None:
         draft.barred(numbers[~ok])
         if ok.sum() < min(POOL, 3 * draft.n):  # bars took most: look again among what they leave
             numbers, values = _best(standing, scores, POOL, draft.allowed)
+    raised = draft.force.lifted(draft.shopper) if draft.force is not None else None
+    if raised is not None:  # a boost may lift what is far behind
+        within = draft.allowed.copy()
+        within[: len(raised)] &= raised[: len(within)]
+        within[len(raised) :] = False
+        lifted, theirs = _best(standing, scores, LIFTED, within)
+        behind = ~np.isin(lifted, numbers)
+        numbers = np.concatenate([numbers, lifted[behind]])
+        values = np.concatenate([values, theirs[behind]])
     draft.extend(numbers, values, "model")
 
 
@@ -101,7 +114,7 @@ def _together(engine: Engine, draft: Draft, _scores: FloatArray | None) -> None:
 def _own(engine: Engine, draft: Draft, scores: FloatArray | None) -> None:
     """What the user bought before, in the model's order; by how often where it has none."""
     bought = engine.memory.bought(draft.view.deeds)
-    values = _scored(draft, bought, scores)
+    values = scored(draft, bought, scores)
     done = draft.view.deeds
     times = np.array([(done.items == item).sum() for item in bought.tolist()], np.float64)
     order = np.lexsort((-times, -np.where(np.isfinite(values), values, -np.inf)))
@@ -112,13 +125,13 @@ def _trending(engine: Engine, draft: Draft, scores: FloatArray | None) -> None:
     """What the shop's customers meet lately."""
     numbers = engine.memory.popular[: 4 * POOL]
     numbers = numbers[draft.allowed[numbers]][:POOL]
-    draft.extend(numbers, _scored(draft, numbers, scores), "trending")
+    draft.extend(numbers, scored(draft, numbers, scores), "trending")
 
 
 def _new(engine: Engine, draft: Draft, scores: FloatArray | None) -> None:
     """What came into the catalogue last."""
     numbers = engine.catalogue.newest(draft.allowed, POOL)
-    draft.extend(numbers, _scored(draft, numbers, scores), "new")
+    draft.extend(numbers, scored(draft, numbers, scores), "new")
 
 
 FIRST: Final[dict[str, First]] = {
@@ -138,12 +151,12 @@ def _by_words(engine: Engine, draft: Draft, scores: FloatArray | None) -> None:
         if text:
             numbers = engine.catalogue.about(text, source == "page")
             numbers = numbers[draft.allowed[numbers]]
-            values = _scored(draft, numbers, scores)
+            values = scored(draft, numbers, scores)
             order = np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable")[:POOL]
             draft.extend(numbers[order], values[order], source)
 
 
-def _scored(draft: Draft, numbers: IntArray, scores: FloatArray | None) -> DoubleArray:
+def scored(draft: Draft, numbers: IntArray, scores: FloatArray | None) -> DoubleArray:
     """The model's scores of these, nan where it has none."""
     out = np.full(len(numbers), np.nan)
     if scores is not None and draft.view.standing is not None:

@@ -8,7 +8,9 @@ from typing import Final
 
 import numpy as np
 
-from intently.schema import BoolArray, ByteArray, DoubleArray, IntArray, LongArray
+from intently.schema import BoolArray, ByteArray, DoubleArray, FloatArray, IntArray, LongArray
+from intently.serving.rules.filters import STRANGER, Shopper
+from intently.serving.rules.force import Force
 from intently.serving.shapes.answers import RecommendationRequest
 from intently.serving.state.scenarios import Scenario
 from intently.serving.state.view import View
@@ -62,10 +64,13 @@ class Draft:
     scores: DoubleArray = field(default_factory=lambda: np.zeros(0, np.float64))
     sources: ByteArray = field(default_factory=lambda: np.zeros(0, np.uint8))
     propensity: DoubleArray = field(default_factory=lambda: np.zeros(0, np.float64))
+    judged: FloatArray | None = None  # (n_items of the model,) all of its scores
     bars: list[Bar] = field(default_factory=list)
     allowed: BoolArray = field(default_factory=lambda: np.zeros(0, bool))
     dropped: list[tuple[int, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    force: Force | None = None  # the shop's rules and the request's, None where there are none
+    shopper: Shopper = STRANGER  # who asks, as rules see them
     failed: bool = False  # the model raised: popular items are answered
 
     def __len__(self) -> int:

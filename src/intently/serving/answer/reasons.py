@@ -13,6 +13,7 @@ from intently.serving.state.model import Standing
 from intently.serving.state.view import View
 
 POPULAR_HERE: Final = Why("met most often in this shop lately", None, "popular_here")
+PINNED: Final = Why("put here by the shop", None, "pinned")
 
 _VERBS = {
     "purchase": "bought",

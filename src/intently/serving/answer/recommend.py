@@ -1,6 +1,6 @@
 """A list of items, stage by stage.
 
-    bars -> candidates -> fatigue -> fill -> page -> suggestions
+    bars -> filters -> candidates -> boosts -> fatigue -> fill -> caps and pins -> page -> suggestions
 
 What must not be answered is decided first, so that the list can be filled behind it; the model ranks; where
 it has too little to say, `filled_by` and each item's `source` say who did.
@@ -15,10 +15,10 @@ import time
 import numpy as np
 
 from intently.errors import InputError
-from intently.serving.answer import bars, candidates
+from intently.serving.answer import bars, candidates, ruled
 from intently.serving.answer.draft import CODE, Draft
 from intently.serving.answer.fill import fill, filled_by
-from intently.serving.answer.reasons import POPULAR_HERE, reasons_of
+from intently.serving.answer.reasons import PINNED, POPULAR_HERE, reasons_of
 from intently.serving.answer.suggestions import suggestions
 from intently.serving.shapes.answers import RecommendationRequest, Recommendations
 from intently.serving.shapes.common import Why
@@ -95,9 +95,12 @@ def new_id() -> str:
 def make(engine: Engine, draft: Draft) -> None:
     """Every stage, in order."""
     bars.collect(engine, draft)
+    ruled.sift(engine, draft)
     candidates.gather(engine, draft)
+    ruled.boost(draft)
     tire(engine, draft)
     fill(engine, draft)
+    ruled.settle(engine, draft)
 
 
 def tire(engine: Engine, draft: Draft) -> None:
@@ -164,4 +167,6 @@ def explained(draft: Draft) -> list[list[Why]]:
             out[place] = row
     for place in np.flatnonzero(draft.sources == CODE["popular"]).tolist():
         out[place] = [POPULAR_HERE]
+    for place in np.flatnonzero(draft.sources == CODE["pin"]).tolist():
+        out[place] = [PINNED, *out[place]]
     return out

@@ -1,7 +1,7 @@
 """The shop's rules on disk: one JSON file, written whole or not at all, read again when it changed.
 
-Two processes may write (the service and the command line): each takes the file's lock, reads what is there, and
-writes it with the next version. Readers take no lock, for the file is replaced in one step.
+Two processes may write (the service and the command line): each takes the file's lock, reads what is
+there, and writes it with the next version. Readers take no lock, for the file is replaced in one step.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class RuleFile:
         return self._edition
 
     def add(self, rule: Rule, created_at: str) -> Rule:
-        """Store a new rule; one without an id gets one from its name. Raises InputError for an id that is taken."""
+        """Store a new rule, its id made from its name where it has none; InputError for one that is taken."""
 
         def added(rules: list[Rule]) -> Rule:
             taken = {one.id for one in rules}

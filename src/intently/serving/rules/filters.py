@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +22,8 @@ from intently.serving.rules.expressions import Expressions, with_user
 from intently.serving.rules.kinds import Kind, kinds
 from intently.serving.rules.language import checked, parsed, parts
 
-MAX_KEPT: Final = 64
+MAX_KEPT: Final = 16
+"""Masks of a filter kept at once: one where it is the same for all, else one a value or minute."""
 STEP_S: Final = 60.0
 """Ages are counted at whole minutes, so that a mask that asks them holds for one."""
 _COUNTS: Final = {
@@ -98,7 +100,7 @@ class Filter:
 
     def __init__(self, text: str, test: tree.Test) -> None:
         self.text = text
-        self._test = test
+        self.test = test
         found = list(parts(test))
         self.personal = any(isinstance(part, tree.Did | tree.Attribute) for part in found)
         self.timed = any(isinstance(part, tree.Age) for part in found)
@@ -113,7 +115,7 @@ class Filter:
         """
         kept = self._kept
         if kept is None or kept.frame is not frame:
-            kept = self._kept = _Kept(frame, self._test)
+            kept = self._kept = _Kept(frame, self.test)
         found = _walk(kept, kept.step, user, numbers)
         if isinstance(found, bool):
             return np.full(frame.height if numbers is None else len(numbers), found)
@@ -128,10 +130,16 @@ def compile_filter(
     columns, attributes: what the catalogue's and the users' tables have (`kinds.kinds(frame.schema)`);
     without columns names are checked when the filter is first asked.
     """
-    test = parsed(text)
+    made = _made(text)
     if columns is not None:
-        checked(test, columns, attributes)
-    return Filter(text, test)
+        checked(made.test, columns, attributes)
+    return made
+
+
+@lru_cache(64)
+def _made(text: str) -> Filter:
+    """The same filter for the same text, so that what one request worked out serves the next."""
+    return Filter(text, parsed(text))
 
 
 def _steps(test: tree.Test) -> _Step:

@@ -7,7 +7,7 @@ catalogue, so that an answer pays for a rule with one look-up, and for many rule
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -80,7 +80,8 @@ class Pinning:
 class Force:
     """Everything that holds; `troubles` names rules that cannot be carried out over this catalogue.
 
-    multiply, add: (n_items,) of the boosts that are the same for everyone, None where there are none.
+    multiply, add, raised: (n_items,) of the boosts that are the same for everyone, None where there are none;
+    raised is true where they move an item up.
     """
 
     frame: pl.DataFrame
@@ -89,6 +90,7 @@ class Force:
     sifting: list[Sifting] = field(default_factory=list)
     multiply: DoubleArray | None = None
     add: DoubleArray | None = None
+    raised: BoolArray | None = None
     boosting: list[Boosting] = field(default_factory=list)
     capping: list[Capping] = field(default_factory=list)
     pinning: list[Pinning] = field(default_factory=list)
@@ -105,6 +107,15 @@ class Force:
         if not (multiply != 1.0).any() and not add.any():
             return None
         return np.clip(multiply, 1 / LIMIT, LIMIT), np.clip(add, -1.0, 1.0)
+
+    def lifted(self, user: Shopper) -> BoolArray | None:
+        """(n_items,) what a boost moves up, None where none does."""
+        found = self.raised
+        for boost in self.boosting:
+            if boost.multiply > 1.0 or boost.add > 0.0:
+                hit = boost.filter.mask(self.frame, user)
+                found = hit if found is None else found | hit
+        return found
 
     def pins(self, user: Shopper, allowed: BoolArray) -> list[Pinning]:
         """Pins whose item is allowed and passes their filter, each item once, the earlier rule first."""
@@ -128,6 +139,8 @@ def force_of(rules: Sequence[Rule], frame: pl.DataFrame, number: Callable[[str],
             made.troubles.append(f"rule {rule.id} is out of force: {error.message}")
     if made.fixed:
         made.open = ~np.logical_or.reduce([one.mask for one in made.fixed])
+    if made.multiply is not None and made.add is not None:
+        made.raised = (made.multiply > 1.0) | (made.add > 0.0)
     return made
 
 
@@ -140,27 +153,15 @@ def with_request(
     """
     if text is None and not boosts and not pins:
         return made
-    frame, columns = made.frame, kinds(dict(made.frame.schema))
     sifting, boosting = list(made.sifting), list(made.boosting)
     if text is not None:
-        asked = compile_filter(text, columns)
+        asked = compile_filter(text)
         sifting.append(Sifting("filter", "does not pass the request's filter", asked, keeps=True))
     for boost in boosts:
-        moved = compile_filter(boost.filter, columns)
-        boosting.append(Boosting(moved, boost.multiply or 1.0, boost.add or 0.0))
+        boosting.append(Boosting(compile_filter(boost.filter), boost.multiply or 1.0, boost.add or 0.0))
     own = [Pinning("pin", number(pin.item_id), pin.slot) for pin in pins]
-    return Force(
-        frame,
-        made.fixed,
-        made.open,
-        sifting,
-        made.multiply,
-        made.add,
-        boosting,
-        made.capping,
-        [*(pin for pin in own if pin.number >= 0), *made.pinning],
-        made.troubles,
-    )
+    pinning = [*(pin for pin in own if pin.number >= 0), *made.pinning]
+    return replace(made, sifting=sifting, boosting=boosting, pinning=pinning)
 
 
 def _take(made: Force, rule: Rule, columns: dict[str, Kind], number: Callable[[str], int]) -> None:

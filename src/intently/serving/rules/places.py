@@ -1,4 +1,4 @@
-"""Orders of candidates under boosts, caps and pins: plain arithmetic on arrays, no candidate looked at alone."""
+"""Orders of candidates under boosts, caps and pins: plain arithmetic on arrays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def boosted(scores: DoubleArray, sources: ByteArray, multiply: DoubleArray, add:
     A boosted score is score * multiply + add; below 0 it is score / multiply + add, so that a factor above 1
     always helps. Neighbours without scores (nan) count as 1, 1/2, 1/3, ... by their place.
 
-    >>> boosted(np.array([0.5, 0.4, 0.3]), np.zeros(3, np.uint8), np.array([1.0, 1.0, 2.0]), np.zeros(3)).tolist()
+    >>> scores, double_last = np.array([0.5, 0.4, 0.3]), np.array([1.0, 1.0, 2.0])
+    >>> boosted(scores, np.zeros(3, np.uint8), double_last, np.zeros(3)).tolist()
     [2, 0, 1]
     """
     run = np.concatenate([[0], np.cumsum(sources[1:] != sources[:-1])]) if len(sources) else np.zeros(0)

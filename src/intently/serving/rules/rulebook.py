@@ -11,6 +11,7 @@ import polars as pl
 from intently.serving.rules.book import Edition, RuleFile
 from intently.serving.rules.filters import STEP_S
 from intently.serving.rules.force import Force, force_of
+from intently.serving.rules.rule import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class _Known:
 
     edition: Edition
     frame: pl.DataFrame
+    held: tuple[Rule, ...]
     from_s: float
     until_s: float
     force: Force | None
@@ -36,7 +38,7 @@ class RuleBook:
     ) -> Force | None:
         """What holds in lists of a scenario at a moment, None where nothing does.
 
-        frame: gives the catalogue as it is now; called only where there are rules. number: the row of an item.
+        frame: gives the catalogue as it is now; called only where there are rules. number: an item's row.
         """
         edition = self.file.current()
         if not edition.rules:
@@ -49,7 +51,7 @@ class RuleBook:
             or known.frame is not now
             or not (known.from_s <= at_s < known.until_s)
         ):
-            known = self._known[scenario] = _worked_out(edition, scenario, at_s, now, number)
+            known = self._known[scenario] = _worked_out(edition, scenario, at_s, now, number, known)
         return known.force
 
     def troubles(self) -> list[str]:
@@ -60,12 +62,22 @@ class RuleBook:
 
 
 def _worked_out(
-    edition: Edition, scenario: str, at_s: float, frame: pl.DataFrame, number: Callable[[str], int]
+    edition: Edition,
+    scenario: str,
+    at_s: float,
+    frame: pl.DataFrame,
+    number: Callable[[str], int],
+    before: _Known | None,
 ) -> _Known:
+    """Looked at once a minute and whenever a schedule turns; what did not change is taken over."""
     rules = [rule for rule in edition.rules if rule.concerns(scenario) and rule.enabled]
-    held = [rule for rule in rules if rule.holds(at_s)]
+    held = tuple(rule for rule in rules if rule.holds(at_s))
     minute = at_s // STEP_S * STEP_S
     turns = [s for r in rules if r.schedule is not None for s in (r.schedule.start_s, r.schedule.end_s)]
     from_s = max([minute, *(s for s in turns if s <= at_s)])
     until_s = min([minute + STEP_S, *(s for s in turns if s > at_s)])
-    return _Known(edition, frame, from_s, until_s, force_of(held, frame, number) if held else None)
+    if before is not None and before.frame is frame and before.held == held:
+        force = before.force
+    else:
+        force = force_of(held, frame, number) if held else None
+    return _Known(edition, frame, held, from_s, until_s, force)

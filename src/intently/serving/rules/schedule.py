@@ -1,4 +1,4 @@
-"""When a rule holds: between two moments, on some days of the week, at some hours, in the shop's time zone."""
+"""When a rule holds: between two moments, on some days of the week, at some hours, in a time zone."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic import model_validator as check_model
 
+from intently.serving.rules.rule import Boost, FilterText, Pin
 from intently.serving.shapes.common import MAX_ITEMS, Answer, Id, Request, Short, Suggestion, Why
 
 MAX_PAIRS = 1000
@@ -52,6 +53,11 @@ class RecommendationRequest(Request):
     exclude_ids: list[Id] = Field(
         default_factory=list, max_length=MAX_EXCLUDED, description="items never to answer"
     )
+    filter: FilterText | None = Field(
+        None, description="only items that pass, like: price <= 50 and stock > 0"
+    )
+    boosts: list[Boost] = Field(default_factory=list, max_length=10, description="what moves up or down")
+    pins: list[Pin] = Field(default_factory=list, max_length=20, description="items at places of the list")
     unserved_minutes: float = Field(
         0.0, ge=0, le=525_600, description="leave out what this user was shown within so many minutes"
     )
@@ -63,10 +69,9 @@ class RecommendationRequest(Request):
 
     @check_model(mode="after")
     def _one_page(self) -> RecommendationRequest:
-        if self.cursor is not None and (self.exclude_ids or self.context.model_fields_set):
-            raise ValueError(
-                "a cursor goes on in the list that it came from: leave out context and exclude_ids"
-            )
+        moved = self.exclude_ids or self.context.model_fields_set or self.filter or self.boosts or self.pins
+        if self.cursor is not None and moved:
+            raise ValueError("a cursor goes on in the list that it came from: leave out what would change it")
         return self
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from intently import __version__
 from intently.config import Settings
 from intently.schema import EVENT_CODES
+from intently.serving.rules.rulebook import RuleBook
 from intently.serving.state.catalogue import Catalogue
 from intently.serving.state.clock import ShopClock
 from intently.serving.state.deeds import NOTHING, Late, after, deeds
@@ -47,6 +48,7 @@ class Engine:
         self.catalogue.learn(self.store.items())
         self.live = LiveModel(settings.artifacts, self.catalogue, self.memory.items)
         self.scenarios = scenarios_of(settings)
+        self.rules = RuleBook(settings.home / "rules.json")
         self.served = Served()
         self.pages = Pages()
         self.started_s = time.time()
@@ -112,7 +114,7 @@ class Engine:
             found.append(self.live.trouble)
         if self.ledger.trouble:
             found.append(self.ledger.trouble)
-        return found
+        return found + self.rules.troubles()
 
     # -- what the page and health say -----------------------------------------------------------
 

@@ -1,0 +1,137 @@
+"""The shop's rules and the request's, carried out on a draft: filters, then boosts, then caps, then pins.
+
+Filters are bars, set before candidates are looked for, so that the list is filled behind them. Boosts move
+the order of the candidates; told scores stay what the model says. Caps keep the best of each value, and the
+list is filled behind those too. Pins come last; what a bar took out is not pinned either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from intently.schema import BoolArray, IntArray
+from intently.serving.answer import candidates
+from intently.serving.answer.draft import CODE, Bar, Draft
+from intently.serving.answer.fill import fill
+from intently.serving.rules.filters import Shopper
+from intently.serving.rules.force import Capping, Force, Pinning, with_request
+from intently.serving.rules.places import boosted, kept, pinned
+from intently.serving.state.engine import Engine
+from intently.serving.state.view import View
+
+ROUNDS: Final = 8
+"""How often a capped list is filled again: each time with what no full cap holds back."""
+
+
+def sift(engine: Engine, draft: Draft) -> None:
+    """What the filters take out becomes bars. Raises FilterError for a request's that the catalogue lacks."""
+    request, number = draft.request, engine.memory.items.get
+    frame = engine.catalogue.frame
+    force = engine.rules.force(draft.scenario.name, engine.clock.now(), frame, number)
+    if request.filter is not None or request.boosts or request.pins:
+        own = force if force is not None else Force(frame())
+        force = with_request(own, request.filter, request.boosts, request.pins, number)
+    if force is None:
+        return
+    draft.force, draft.shopper = force, shopper_of(draft.view)
+    for one in force.fixed:
+        draft.bars.append(Bar(one.stage, one.reason, mask=one.mask))
+    if force.open is not None:
+        draft.allowed[: len(force.open)] &= force.open[: len(draft.allowed)]
+    for sifting in force.sifting:
+        varying = sifting.barring(force.frame, draft.shopper)
+        draft.bar(Bar(varying.stage, varying.reason, mask=varying.mask))
+
+
+def boost(draft: Draft) -> None:
+    """Candidates in the order that the boosts give them."""
+    if draft.force is None or not len(draft):
+        return
+    weights = draft.force.weights(draft.shopper, draft.numbers)
+    if weights is not None:
+        draft.reorder(boosted(draft.scores, draft.sources, *weights))
+
+
+def settle(engine: Engine, draft: Draft) -> None:
+    """Caps, and filling behind them, then pins."""
+    force = draft.force
+    if force is None:
+        return
+    pins = force.pins(draft.shopper, draft.allowed)
+    if force.capping:
+        _cap(engine, draft, force.capping, pins)
+    if pins:
+        _pin(draft, pins)
+
+
+def shopper_of(view: View) -> Shopper:
+    """Who asks, as filters see them."""
+    done = view.deeds
+    return Shopper(view.at_s, Profile(view), done.items, done.time_s, done.events, view.cart)
+
+
+class Profile(Mapping[str, Any]):
+    """A user's attributes, each looked up when it is asked for."""
+
+    def __init__(self, view: View) -> None:
+        made = view.standing.artifact if view.standing is not None and view.who else None
+        self._table = made.user_table if made is not None else None
+        self._row = made.users.get(view.who) if made is not None else -1
+
+    def __getitem__(self, name: str) -> Any:
+        if self._table is None or self._row < 0 or name not in self._table.columns:
+            raise KeyError(name)
+        value = self._table[name][self._row]
+        return value.to_list() if hasattr(value, "to_list") else value
+
+    def __iter__(self) -> Any:
+        return iter(self._table.columns if self._table is not None and self._row >= 0 else ())
+
+    def __len__(self) -> int:
+        return len(self._table.columns) if self._table is not None and self._row >= 0 else 0
+
+
+def _cap(engine: Engine, draft: Draft, caps: list[Capping], pins: list[Pinning]) -> None:
+    """The best of each value; what is pinned takes its places first, and is never taken out."""
+    held = np.array([pin.number for pin in pins], np.int32)
+    allowed, before = draft.allowed, -1
+    for _ in range(ROUNDS):
+        for cap in caps:
+            _trim(draft, cap, held)
+        if len(draft) >= draft.n or len(draft) == before:
+            break
+        before, draft.allowed = len(draft), allowed.copy()
+        for cap in caps:
+            draft.allowed &= ~_full(draft, cap, held)
+        if draft.scenario.fill or draft.scenario.first == "model":
+            candidates.by_model(draft, draft.judged)
+        fill(engine, draft)
+    draft.allowed = allowed
+    draft.dropped = list(dict.fromkeys(draft.dropped))  # each round looks at the same barred items
+
+
+def _trim(draft: Draft, cap: Capping, held: IntArray) -> None:
+    codes = cap.codes[draft.numbers]
+    codes[np.isin(draft.numbers, held)] = -1
+    draft.drop(~kept(codes, cap.most, cap.codes[held]), cap.stage)
+
+
+def _full(draft: Draft, cap: Capping, held: IntArray) -> BoolArray:
+    """(n_items,) by item number: whether it has a value of which the list holds all that it may."""
+    there = cap.codes[np.union1d(draft.numbers, held)]
+    counts = np.bincount(there[there >= 0], minlength=int(cap.codes.max(initial=-1)) + 2)
+    full: BoolArray = np.zeros(len(draft.allowed), bool)
+    full[: len(cap.codes)] = (counts[cap.codes] >= cap.most) & (cap.codes >= 0)
+    return full
+
+
+def _pin(draft: Draft, pins: list[Pinning]) -> None:
+    numbers = np.array([pin.number for pin in pins], np.int32)
+    draft.extend(numbers, candidates.scored(draft, numbers, draft.judged), "pin")
+    place = {number: at for at, number in enumerate(draft.numbers.tolist())}
+    at = [place[pin.number] for pin in pins]
+    draft.sources[at] = CODE["pin"]
+    draft.reorder(pinned(len(draft), [(where, pin.slot) for where, pin in zip(at, pins, strict=True)]))
