@@ -30,7 +30,9 @@ def sift(engine: Engine, draft: Draft) -> None:
     """What the filters take out becomes bars. Raises FilterError for a request's that the catalogue lacks."""
     request, number = draft.request, engine.memory.items.get
     frame = engine.catalogue.frame
-    force = engine.rules.force(draft.scenario.name, engine.clock.now(), frame, number)
+    force = draft.force  # of a dry run
+    if force is None:
+        force = engine.rules.force(draft.scenario.name, engine.clock.now(), frame, number)
     if request.filter is not None or request.boosts or request.pins:
         own = force if force is not None else Force(frame())
         force = with_request(own, request.filter, request.boosts, request.pins, number)

@@ -9,6 +9,8 @@ Reading takes no lock: a user's late events are one list that only grows.
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 import polars as pl
 
@@ -87,6 +89,17 @@ class Memory:
         for guest in self.guests.were(user):
             found = after(found, self._own(guest))
         return found
+
+    def latest(self, most: int) -> list[str]:
+        """Ids of the users whose positive events are the latest, latest first; guests are not among them."""
+        ends = self._indptr[1:]
+        known = np.flatnonzero(ends > self._indptr[:-1])
+        last = dict(zip(known.tolist(), self._time_s[ends[known] - 1].tolist(), strict=True))
+        for user, late in list(self._late.items()):
+            last[user] = max(last.get(user, 0.0), *(one.time_s for one in late[-50:]))
+        order = sorted(last, key=lambda user: (-last[user], user))
+        names = (self.users.ids[user] for user in order)
+        return list(islice((name for name in names if not name.startswith(GUEST)), most))
 
     def bought(self, done: Deeds) -> IntArray:
         """Distinct items of purchases."""
