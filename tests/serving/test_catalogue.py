@@ -31,12 +31,15 @@ def test_rows_are_item_numbers_whatever_came_first() -> None:
     assert (found.titles, found.prices) == (["", "Bee", "Sea"], [None, 1.5, None])
 
 
-def test_a_later_table_wins_or_only_fills() -> None:
+def test_a_later_table_wins_or_only_tells_of_unknown_items() -> None:
     found = catalogue()
-    found.learn(pl.DataFrame({"item_id": ["b", "a"], "title": ["Other", "Ay"]}), over=False)
+    found.learn(pl.DataFrame({"item_id": ["b", "a"], "title": ["Other", "Ay"], "more": [1, 2]}), over=False)
     assert found.frame()["title"].to_list() == ["Ay", "Bee", "Sea"]
+    assert found.frame()["more"].to_list() == [2, None, None]
     found.learn(pl.DataFrame({"item_id": ["b"], "title": ["Bumble"], "stock": [3]}))
-    assert found.frame().row(1, named=True) == {"item_id": "b", "title": "Bumble", "price": 1.5, "stock": 3}
+    assert found.frame().row(1, named=True) == {
+        "item_id": "b", "title": "Bumble", "price": 1.5, "stock": 3, "more": None,
+    }  # fmt: skip
 
 
 def test_one_item_is_changed_without_touching_the_others() -> None:

@@ -23,12 +23,16 @@ _WORD = re.compile(r"\w+")
 
 
 def catalogue_text(dataset: Dataset) -> list[str]:
+    """One text an item of a shop: see `texts_of`."""
+    return texts_of(dataset.item_table)
+
+
+def texts_of(table: pl.DataFrame) -> list[str]:
     """One text an item: title, category, brand and the start of the description, whatever is there.
 
     A part whose words the text already contains is not said twice; empty cells and the words that stand
     for them (null, none, nan, n/a) are left out. '' when nothing is known.
     """
-    table = dataset.item_table
     texts = [""] * table.height
     for name, limit in PARTS.items():
         if name not in table.columns:

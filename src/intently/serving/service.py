@@ -30,14 +30,14 @@ class Service:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="intently-model")
         self._waiting = 0
 
-    async def work(self, function: Callable[[Engine, Any], Result], asked: Any) -> Result:
-        """Run in the pool; raises NotReadyError when too many wait already."""
+    async def work(self, function: Callable[..., Result], *given: Any) -> Result:
+        """function(engine, *given) in the pool; raises NotReadyError when too many wait already."""
         if self._waiting >= MAX_WAITING:
             raise NotReadyError("too many requests wait for the model", hint="ask again soon")
         self._waiting += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, function, self.engine, asked)
+            return await loop.run_in_executor(self._pool, function, self.engine, *given)
         finally:
             self._waiting -= 1
 

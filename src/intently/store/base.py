@@ -82,6 +82,30 @@ class EventStore(Protocol):
         """As upsert_items, for users."""
         ...
 
+    def replace_item(self, item_id: str, attributes: Mapping[str, object]) -> None:
+        """An item's attributes become these, whatever they were. Raises InputError for a wrong id."""
+        ...
+
+    def replace_user(self, user_id: str, attributes: Mapping[str, object]) -> None:
+        """As replace_item, for a user."""
+        ...
+
+    def item(self, item_id: str) -> dict[str, object] | None:
+        """An item's attributes, {} when only events know it, None when nothing does."""
+        ...
+
+    def user(self, user_id: str) -> dict[str, object] | None:
+        """As item, for a user."""
+        ...
+
+    def erase_user(self, user_id: str) -> int:
+        """Remove a user's events, attributes and id from the file, and say how many events there were.
+
+        The bytes are overwritten, not only marked as free. What makes events the same stays known as a
+        number, so that re-sending an erased event does not bring it back.
+        """
+        ...
+
     def events(self) -> pl.DataFrame:
         """Every event in order of arrival.
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
@@ -26,6 +26,7 @@ from intently.errors import StoreError
 from intently.schema import LongArray
 from intently.store import attributes as attr
 from intently.store.base import NUMBERS, TEXTS, Added, Counts, EventRows, TableRows, typed_events
+from intently.store.erase import ERASED, erase_user
 from intently.store.identity import identities, micros
 
 VERSION: Final = 2
@@ -43,6 +44,10 @@ CREATE TABLE events (
 CREATE TABLE identities (identity INTEGER PRIMARY KEY);
 """
 _READ: Final = "SELECT row, user, item, event, time_us, value, quantity, price, session_id FROM events"
+_PUT: Final = (
+    "INSERT INTO {table} (id, attributes) VALUES (?, ?)"
+    " ON CONFLICT (id) DO UPDATE SET attributes = excluded.attributes"
+)
 _WRITTEN: Final = ("user", "item", "event", "time_us", *NUMBERS, *TEXTS)
 _READ_TYPES: Final = {
     "row": pl.Int64,
@@ -98,7 +103,32 @@ class SqliteStore:
         """See EventStore.upsert_users."""
         return self._upsert("users", "user_id", rows)
 
+    def replace_item(self, item_id: str, attributes: Mapping[str, object]) -> None:
+        """See EventStore.replace_item."""
+        self._replace("items", "item_id", item_id, attributes)
+
+    def replace_user(self, user_id: str, attributes: Mapping[str, object]) -> None:
+        """See EventStore.replace_user."""
+        self._replace("users", "user_id", user_id, attributes)
+
+    def erase_user(self, user_id: str) -> int:
+        """See EventStore.erase_user."""
+        with self._lock:
+            with self._write() as db:
+                n = erase_user(db, user_id)
+            with self._explained():
+                self._open().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log held the bytes too
+        return n
+
     # -- reading ------------------------------------------------------------------------------
+
+    def item(self, item_id: str) -> dict[str, object] | None:
+        """See EventStore.item."""
+        return self._one("items", item_id)
+
+    def user(self, user_id: str) -> dict[str, object] | None:
+        """See EventStore.user."""
+        return self._one("users", user_id)
 
     def events(self) -> pl.DataFrame:
         """See EventStore.events."""
@@ -167,6 +197,7 @@ class SqliteStore:
             db = self._open()
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
+            db.execute("PRAGMA secure_delete=ON")
             db.execute("PRAGMA cache_size=-65536")
             db.execute(f"PRAGMA journal_size_limit={64 << 20}")
             if not db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
@@ -237,9 +268,20 @@ class SqliteStore:
             changed = sum(_merge(db, table, ident, attributes) for ident, attributes in given)
         return Added(changed, len(given) - changed)
 
+    def _replace(self, table: str, key: str, ident: str, attributes: Mapping[str, object]) -> None:
+        ((ident, given),) = attr.attributes_of([{key: ident, **attributes}], key)
+        with self._write() as db:
+            db.execute(_PUT.format(table=table), (ident, attr.to_json(given)))
+
+    def _one(self, table: str, ident: str) -> dict[str, object] | None:
+        with self._read() as db:
+            found = db.execute(f"SELECT attributes FROM {table} WHERE id = ?", (ident,)).fetchone()
+        return None if found is None else attr.from_json(found[0])
+
     def _table(self, table: str, key: str) -> pl.DataFrame:
         with self._read() as db:
             rows = db.execute(f"SELECT id, attributes FROM {table} ORDER BY key").fetchall()
+        rows = [row for row in rows if not row[0].startswith(ERASED)]
         return attr.to_frame(key, [row[0] for row in rows], [attr.from_json(row[1]) for row in rows])
 
 

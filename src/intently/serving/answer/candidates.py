@@ -10,7 +10,7 @@ import numpy as np
 
 from intently.models.ranking import top_k
 from intently.schema import BoolArray, DoubleArray, FloatArray, IntArray
-from intently.serving.answer.draft import Draft
+from intently.serving.answer.draft import CODE, Draft
 from intently.serving.state.deeds import Deeds
 from intently.serving.state.engine import Engine
 from intently.serving.state.model import Standing
@@ -37,6 +37,7 @@ def gather(engine: Engine, draft: Draft) -> None:
     _by_words(engine, draft, scores)
     if draft.scenario.fill or draft.scenario.first == "model":
         by_model(draft, scores)
+        _newcomers(engine, draft, scores)
 
 
 def _model_scores(engine: Engine, draft: Draft) -> FloatArray | None:
@@ -45,6 +46,8 @@ def _model_scores(engine: Engine, draft: Draft) -> FloatArray | None:
     if standing is None:
         return None
     draft.calibrated = standing.calibrated is not None
+    if standing.stateful is not None:
+        return engine.readings.scores(draft.view, standing, standing.stateful)
     scores: FloatArray = standing.model.scores(draft.view.history(standing))[0]
     return scores
 
@@ -70,6 +73,21 @@ def by_model(draft: Draft, scores: FloatArray | None) -> None:
         numbers = np.concatenate([numbers, lifted[behind]])
         values = np.concatenate([values, theirs[behind]])
     draft.extend(numbers, values, "model")
+
+
+def _newcomers(engine: Engine, draft: Draft, scores: FloatArray | None) -> None:
+    """Items that the model has never seen, in among its own by the scores of what reads most alike."""
+    if scores is None or draft.view.standing is None:
+        return
+    numbers, values = engine.newcomers.scores(draft.view.standing, scores, draft.allowed)
+    if not len(numbers):
+        return
+    before = len(draft)
+    draft.extend(numbers, values, "new")
+    first = int(np.argmax(draft.sources == CODE["model"]))  # what the scenario put first stays there
+    if first < before:
+        moved = np.argsort(-draft.scores[first:], kind="stable") + first
+        draft.reorder(np.concatenate([np.arange(first), moved]))
 
 
 def _best(

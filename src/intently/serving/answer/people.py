@@ -6,7 +6,6 @@ from intently.schema import EVENTS
 from intently.serving.shapes.people import Deed, History, HistoryQuery, UserLine, UserQuery, Users
 from intently.serving.state.clock import rfc3339
 from intently.serving.state.engine import Engine
-from intently.serving.state.model import Standing
 
 MAX_ATTRIBUTES = 8
 
@@ -21,7 +20,7 @@ def users(engine: Engine, asked: UserQuery) -> Users:
 
 def history(engine: Engine, asked: HistoryQuery) -> History:
     """A user's latest events, newest first; a stranger's is empty."""
-    memory, standing = engine.memory, engine.live.current
+    memory = engine.memory
     done = memory.of(asked.user_id)
     latest = slice(None, -asked.n - 1, -1)
     events = [
@@ -34,7 +33,7 @@ def history(engine: Engine, asked: HistoryQuery) -> History:
         )
     ]
     known = memory.users.get(asked.user_id) >= 0
-    return History(asked.user_id, known, len(done.items), _attributes(standing, asked.user_id), events)
+    return History(asked.user_id, known, len(done.items), _attributes(engine, asked.user_id), events)
 
 
 def _deed(engine: Engine, item: int, event: int, time_s: float) -> Deed:
@@ -43,11 +42,11 @@ def _deed(engine: Engine, item: int, event: int, time_s: float) -> Deed:
     return Deed(engine.memory.items.ids[item], *words, EVENTS[event], rfc3339(time_s))
 
 
-def _attributes(standing: Standing | None, user_id: str) -> dict[str, str]:
-    """What the shop's table says of a user, as text."""
-    dense = standing.artifact.users.get(user_id) if standing else -1
-    if standing is None or dense < 0:
-        return {}
-    row = standing.artifact.user_table.row(dense, named=True)
-    told = {name: str(value) for name, value in row.items() if name != "user_id" and value is not None}
+def _attributes(engine: Engine, user_id: str) -> dict[str, str]:
+    """What the shop says of a user, as text; what it said at the last training where that is all there is."""
+    standing, known = engine.live.current, engine.profiles.of(user_id)
+    dense = standing.artifact.users.get(user_id) if standing and not known else -1
+    if standing is not None and dense >= 0:
+        known = standing.artifact.user_table.row(dense, named=True)
+    told = {name: str(value) for name, value in known.items() if name != "user_id" and value is not None}
     return {name: value[:80] for name, value in list(told.items())[:MAX_ATTRIBUTES]}

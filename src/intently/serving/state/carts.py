@@ -41,6 +41,10 @@ class Carts:
         elif event in _ENDS and user in self._of:
             self._of[user].pop(item, None)
 
+    def forget(self, user: int) -> None:
+        """Empty a cart."""
+        self._of.pop(user, None)
+
     def of(self, user: int, now_s: float) -> IntArray:
         """Item numbers, oldest first."""
         cart = self._of.get(user)

@@ -42,16 +42,21 @@ class Catalogue:
     # -- writing --------------------------------------------------------------------------------
 
     def learn(self, table: pl.DataFrame, *, over: bool = True) -> None:
-        """Take in a table with item_id; over: its cells win, else they only fill what is missing."""
-        if table.is_empty():
+        """Take in a table with item_id; over: its cells win, else only items of which nothing is known count.
+
+        Rows without any attribute say nothing.
+        """
+        table = table.filter(~pl.all_horizontal(pl.all().exclude("item_id").is_null()))
+        if table.is_empty() or table.width < 2:
             return
         numbers = self._numbers.add_all(table["item_id"].to_list())
         table = table.drop("item_id").with_columns(number=pl.Series(numbers, dtype=pl.Int32))
         table = table.unique("number", keep="last", maintain_order=True)
         with self._writing:
             self._fold()
-            first, second = (table, self._base) if over else (self._base, table)
-            self._base = _merged(first, second)
+            if not over:
+                table = table.filter(~pl.col("number").is_in(self._base["number"].implode()))
+            self._base = _merged(table, self._base)
             self._changed()
 
     def put(self, item_id: str, given: Attributes) -> int:

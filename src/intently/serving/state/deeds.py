@@ -16,6 +16,10 @@ class Deeds(NamedTuple):
     time_s: DoubleArray
     events: ByteArray
 
+    def part(self, start: int, stop: int) -> Deeds:
+        """Those from `start` to before `stop`."""
+        return Deeds(self.items[start:stop], self.time_s[start:stop], self.events[start:stop])
+
 
 class Late(NamedTuple):
     """An event that came after start-up."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,9 @@ from intently.serving.state.guests import guest_id
 from intently.serving.state.ledger import Ledger
 from intently.serving.state.memory import Memory
 from intently.serving.state.model import LiveModel, Standing
+from intently.serving.state.newcomers import Newcomers
+from intently.serving.state.profiles import Profiles
+from intently.serving.state.readings import Readings
 from intently.serving.state.scenarios import scenarios_of
 from intently.serving.state.served import Pages, Served
 from intently.serving.state.view import View
@@ -47,8 +51,12 @@ class Engine:
         self.catalogue = Catalogue(self.memory.items)
         self.catalogue.learn(self.store.items())
         self.live = LiveModel(settings.artifacts, self.catalogue, self.memory.items)
+        self.profiles = Profiles(self.store)
+        self.newcomers = Newcomers(settings, self.catalogue, self.live)
+        self.recording = threading.Lock()  # one change of items or users at a time
         self.scenarios = scenarios_of(settings)
         self.rules = RuleBook(settings.home / "rules.json")
+        self.readings = Readings()
         self.served = Served()
         self.pages = Pages()
         self.started_s = time.time()
@@ -57,12 +65,23 @@ class Engine:
         """Load the live model and begin to watch for a better one."""
         self.live.start()
         self.ledger.start()
+        self.newcomers.start()
 
     def close(self) -> None:
         """Let what was begun end: waiting events are written first."""
+        self.newcomers.stop()
         self.live.stop()
         self.ledger.stop()
         self.store.close()
+
+    def forget(self, user_id: str) -> None:
+        """A user was erased: nothing of them is in any answer from now on."""
+        user = self.memory.users.get(user_id)
+        self.memory.forget(user_id)
+        self.profiles.changed(user_id)
+        self.readings.forget(user)
+        self.served.forget(user_id)
+        self.pages.forget(user_id)
 
     # -- what an answer begins with ------------------------------------------------------------
 
@@ -114,6 +133,8 @@ class Engine:
             found.append(self.live.trouble)
         if self.ledger.trouble:
             found.append(self.ledger.trouble)
+        if self.newcomers.trouble:
+            found.append(self.newcomers.trouble)
         return found + self.rules.troubles()
 
     # -- what the page and health say -----------------------------------------------------------

@@ -50,6 +50,7 @@ class Memory:
         self._items: IntArray = positive["item"].to_numpy()[order]
         self._time_s: DoubleArray = time_s[order]
         self._events: ByteArray = positive["event"].to_numpy().astype(np.uint8)[order]
+        self._gone: set[int] = set()  # numbers of erased users
         self._late: dict[int, list[Late]] = {}
         self._merged: dict[int, tuple[int, Deeds]] = {}  # late events that are in, and all of them
         self.end_s: float | None = float(self._time_s.max()) if len(self._time_s) else None
@@ -72,11 +73,25 @@ class Memory:
             self._late.setdefault(user, []).append(Late(item, time_s, event))
             self.n_events += 1
 
+    def forget(self, user_id: str) -> None:
+        """Drop all that a user did, and did as a guest; counts over all users keep it until a restart."""
+        user = self.users.get(user_id)
+        if user < 0:
+            return
+        for number in (user, *self.guests.were(user)):
+            self.n_events -= self.count(number)
+            self._gone.add(number)
+            self._late.pop(number, None)
+            self._merged.pop(number, None)
+            self.carts.forget(number)
+        self.users.forget(user_id)
+
     # -- reading --------------------------------------------------------------------------------
 
     def count(self, user: int) -> int:
         """Positive events of a user, without those of the guests they were."""
-        early = int(self._indptr[user + 1] - self._indptr[user]) if user < len(self._indptr) - 1 else 0
+        known = user < len(self._indptr) - 1 and user not in self._gone
+        early = int(self._indptr[user + 1] - self._indptr[user]) if known else 0
         return early + len(self._late.get(user, ()))
 
     def of(self, user_id: str) -> Deeds:
@@ -128,7 +143,7 @@ class Memory:
         return merged
 
     def _early(self, user: int) -> Deeds:
-        if user >= len(self._indptr) - 1:
+        if user >= len(self._indptr) - 1 or user in self._gone:
             return NOTHING
         run = slice(int(self._indptr[user]), int(self._indptr[user + 1]))
         return Deeds(self._items[run], self._time_s[run], self._events[run])

@@ -21,6 +21,7 @@ from intently.artifact import Artifact
 from intently.data import Histories
 from intently.errors import ArtifactError, IntentlyError, UnknownIdError
 from intently.models import Recommender
+from intently.models.stateful import Stateful
 from intently.schema import FloatArray, IntArray
 from intently.serving.state.catalogue import Catalogue
 from intently.serving.state.numbers import Numbers
@@ -72,6 +73,7 @@ class Standing:
     """One loaded artifact, and how the memory's item numbers and its dense ids map to each other.
 
     calibrated: the model as one that gives probabilities, None when its scores are only an order.
+    stateful: the model as one that carries a user from event to event, None when it reads histories anew.
     number: (n_items,) the memory's number of each dense id.
     """
 
@@ -79,6 +81,7 @@ class Standing:
         self.artifact = made
         model = made.model
         self.calibrated = model if isinstance(model, Calibrated) and model.calibrated else None
+        self.stateful: Stateful[Any] | None = model if isinstance(model, Stateful) else None
         self._numbers = numbers
         self.number: IntArray = numbers.add_all(made.items.ids)
         self._dense: IntArray = self._table()

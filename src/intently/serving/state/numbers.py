@@ -41,6 +41,13 @@ class Numbers:
                 self._number[name] = len(self.ids) - 1
             return self._number[name]
 
+    def forget(self, name: str) -> None:
+        """The id means nothing from now on; its number is never given again."""
+        with self._adding:
+            number = self._number.pop(name, None)
+            if number is not None:
+                self.ids[number] = ""
+
     def add_all(self, names: Iterable[str]) -> IntArray:
         """Numbers of many."""
         return np.fromiter((self.add(name) for name in names), np.int32)

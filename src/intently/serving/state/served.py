@@ -41,6 +41,11 @@ class Served:
             if len(self._of) > MOST_USERS:
                 self._of.popitem(last=False)
 
+    def forget(self, who: str) -> None:
+        """Drop what was shown to a user."""
+        with self._writing:
+            self._of.pop(who, None)
+
     def since(self, who: str, from_s: float) -> IntArray:
         """Item numbers shown from then on, one entry each time."""
         shown = [numbers for at_s, numbers in list(self._of.get(who, ())) if at_s >= from_s]
@@ -73,6 +78,12 @@ class Pages:
             self._of[name] = page
             if len(self._of) > MOST_PAGES:
                 self._of.popitem(last=False)
+
+    def forget(self, who: str) -> None:
+        """Drop a user's lists."""
+        with self._writing:
+            for name in [name for name, page in self._of.items() if page.who == who]:
+                del self._of[name]
 
     def cursor(self, name: str, start: int) -> str:
         """A token that only this process can make."""

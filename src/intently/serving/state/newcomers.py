@@ -1,0 +1,169 @@
+"""Items that the live model has never seen: scored by the items that read most alike.
+
+A newcomer's score for a user is the mean of its nearest known items' scores, weighted by how alike their
+texts are; that works for any model. Texts are read by the shop's own encoder in a thread of its own, so that
+nothing waits for it; what the catalogue held at the last training comes from the cache of vectors.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from intently.config import Settings
+from intently.errors import IntentlyError
+from intently.schema import BoolArray, DoubleArray, FloatArray, IntArray
+from intently.serving.state.catalogue import Catalogue
+from intently.serving.state.model import LiveModel, Standing
+
+if TYPE_CHECKING:
+    from intently.language import TextEncoder
+
+NEIGHBOURS: Final = 8
+CLOSE: Final = 4.0
+"""Power of the cosine: the nearest says most."""
+LOOK_S: Final = 2.0
+MOST: Final = 2000
+"""Newcomers that are scored; older ones wait for the next training."""
+
+log = logging.getLogger("intently.serving")
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Newcomers of one version: item numbers; their neighbours' dense ids and weights, (m, NEIGHBOURS)."""
+
+    standing: Standing | None
+    numbers: IntArray
+    near: IntArray
+    weights: FloatArray
+
+
+NOBODY: Final = Placed(
+    None, np.zeros(0, np.int32), np.zeros((0, NEIGHBOURS), np.int32), np.zeros((0, NEIGHBOURS), np.float32)
+)
+
+
+class Newcomers:
+    """Reads new items as they come; `placed` is what answers use."""
+
+    def __init__(self, settings: Settings, catalogue: Catalogue, live: LiveModel) -> None:
+        self._settings, self._catalogue, self._live = settings, catalogue, live
+        self._encoder: TextEncoder | None = None
+        self._known: FloatArray = np.zeros((0, 0), np.float32)  # vectors by dense id
+        self._came: queue.Queue[int | None] = queue.Queue()
+        self._waiting: dict[int, None] = {}
+        self._thread = threading.Thread(target=self._work, name="intently-newcomers", daemon=True)
+        self.placed = NOBODY
+        self.trouble = ""
+
+    def start(self) -> None:
+        """Begin to read, where the catalogue was read for the live model too."""
+        if (self._settings.home / "vectors").is_dir():
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        if self._thread.is_alive():
+            self._came.put(None)
+            self._thread.join(timeout=10)
+
+    def came(self, number: int) -> None:
+        """An item was put into the catalogue."""
+        if self._thread.is_alive():
+            self._came.put(number)
+
+    def scores(
+        self, standing: Standing, scores: FloatArray, allowed: BoolArray
+    ) -> tuple[IntArray, DoubleArray]:
+        """(numbers, scores) of the newcomers that are allowed and whose neighbours have scores."""
+        placed = self.placed
+        if placed.standing is not standing or not len(placed.numbers):
+            return NOBODY.numbers, np.zeros(0)
+        near = scores[placed.near].astype(np.float64)
+        weights = np.where(np.isfinite(near), placed.weights, 0.0)
+        total = weights.sum(axis=1)
+        mean = (np.where(np.isfinite(near), near, 0.0) * weights).sum(axis=1) / np.maximum(total, 1e-9)
+        fine = (total > 0) & allowed[placed.numbers]
+        return placed.numbers[fine], mean[fine]
+
+    # -- the thread -----------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        if not self._try(self._read_known):
+            return
+        going = True
+        while going:
+            going = self._gather()
+            swapped = self._encoder is not None and self.placed.standing is not self._live.current
+            if going and (self._waiting or swapped):
+                self._try(self._place)
+
+    def _gather(self) -> bool:
+        """What came, waiting a moment for it; False when it is time to end."""
+        try:
+            number = self._came.get(timeout=LOOK_S)
+            while number is not None:
+                self._waiting[number] = None
+                number = self._came.get_nowait()
+        except queue.Empty:
+            return True
+        return False
+
+    def _try(self, step: Callable[[], None]) -> bool:
+        try:
+            step()
+            self.trouble = ""
+        except Exception as error:  # whatever is wrong with the encoder, the service goes on
+            said = error.message if isinstance(error, IntentlyError) else type(error).__name__
+            self.trouble = f"new items are not read: {said}"
+            log.exception(self.trouble)
+            self._waiting = {}
+        return not self.trouble
+
+    def _read_known(self) -> None:
+        """The encoder, and the vectors of what the live model knows."""
+        from intently.language import TextEncoder, choose_encoder
+        from intently.language.catalogue import texts_of
+
+        standing = self._live.current
+        if standing is None:
+            return
+        texts = texts_of(standing.artifact.item_table)
+        folder = choose_encoder(texts, self._settings)
+        cache = self._settings.home / "vectors"
+        self._encoder = TextEncoder(folder, speed=self._settings.speed, cache=cache)
+        self._known = self._encoder.encode(texts)
+        self._waiting[-1] = None  # items that came while no service ran
+
+    def _place(self) -> None:
+        """Neighbours of everything that waits and that the live model does not know."""
+        from intently.language.catalogue import texts_of
+
+        standing = self._live.current
+        if standing is None:
+            return
+        if self.placed.standing is not standing or self._encoder is None:
+            self._read_known()
+        assert self._encoder is not None
+        frame, self._waiting = self._catalogue.frame(), {}
+        every = np.arange(frame.height, dtype=np.int32)
+        numbers = every[(standing.dense(every) < 0) & self._catalogue.allowed()[: frame.height]]
+        texts = texts_of(frame[numbers.tolist()])
+        told = [place for place, text in enumerate(texts) if text][-MOST:]
+        numbers = numbers[told]
+        vectors = self._encoder.encode([texts[place] for place in told])
+        if not len(numbers) or not len(self._known):
+            self.placed = Placed(standing, NOBODY.numbers, NOBODY.near, NOBODY.weights)
+            return
+        alike = vectors @ self._known.T
+        most = min(NEIGHBOURS, alike.shape[1])
+        near = np.argpartition(alike, alike.shape[1] - most, axis=1)[:, -most:].astype(np.int32)
+        weights = np.maximum(np.take_along_axis(alike, near, axis=1), 0.0) ** CLOSE
+        self.placed = Placed(standing, numbers, near, weights.astype(np.float32))
