@@ -33,6 +33,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "encode": ("catalogue", "way"),
     "import_events": ("format", "rows"),
     "serve_http": ("case", "what", "connections"),
+    "service_ingest": ("case",),
     "plan": ("shop",),
     "pretrain": ("run", "method"),
     "classify": ("data", "label", "method", "seed", "rate"),
@@ -67,6 +68,11 @@ CHOSEN: dict[str, tuple[str, ...]] = {
     ),
     "click_classifier": (
         "data", "model", "auc", "precision", "recall", "f1", "accuracy", "log_loss", "ece", "fit_cpu_s",
+    ),
+    "service_ingest": (
+        "case", "events a request", "connections", "events_per_s", "cpu_us_an_event",
+        "stock cpu_us a request", "cpu, times stock", "stock requests_per_s", "p50_ms", "p99_ms",
+        "load_average",
     ),
     "next_basket": (
         "data", "question", "model", "recall@5", "ndcg@5", "recall@10", "ndcg@10", "recall@20", "ndcg@20",

@@ -8,6 +8,7 @@
     ├── NotAllowedError      what this key may not do: HTTP 403
     ├── NotReadyError        asked before the answer exists (fit first, train first): HTTP 503
     ├── StoreError           the store is locked, damaged or of another version: HTTP 503
+    │   └── StoreFullError   the disk is full: HTTP 507
     ├── ArtifactError        a published folder is damaged or of another version: HTTP 409
     └── MissingExtraError    an optional part is not installed
 
@@ -72,6 +73,12 @@ class StoreError(IntentlyError):
     """The store cannot be read or written: locked, damaged, full or of another version."""
 
     status = 503
+
+
+class StoreFullError(StoreError):
+    """There is no room on the disk; nothing of the call was stored."""
+
+    status = 507
 
 
 class ArtifactError(IntentlyError):

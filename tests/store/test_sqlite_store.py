@@ -111,7 +111,7 @@ def test_frames_and_dicts_give_the_same_identity(store: SqliteStore) -> None:
 
 def test_identity_is_the_same_in_every_release(store: SqliteStore) -> None:
     store.add_events([ROW, ROW | {"event_id": "e1", "time_s": 0.0}, ROW | {"price": -0.0}])
-    marks = sqlite3.connect(store.path).execute("SELECT identity FROM identities").fetchall()
+    marks = sqlite3.connect(store.path).execute("SELECT identity FROM events").fetchall()
     assert sorted(mark[0] for mark in marks) == sorted(IDENTITIES)
 
 

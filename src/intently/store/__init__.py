@@ -6,7 +6,8 @@ typed and clean (reading a shop's files is the `data` room's work) and leave as 
 the shop's own ids.
 """
 
-from intently.store.base import Added, Counts, EventStore
+from intently.store.append import Appended
+from intently.store.base import Added, Counts, EventRow, EventStore
 from intently.store.sqlite import SqliteStore
 
-__all__ = ["Added", "Counts", "EventStore", "SqliteStore"]
+__all__ = ["Added", "Appended", "Counts", "EventRow", "EventStore", "SqliteStore"]

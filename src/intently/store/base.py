@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 import polars as pl
 
@@ -32,6 +32,9 @@ MAX_NUMBER: Final = 1e15
 
 MAX_ID: Final = 512
 """Longest id in characters."""
+
+EventRow = tuple[Any, ...]
+"""One event as a plain tuple in the order of EVENT_TYPES, its event as a code; checked before."""
 
 EventRows = pl.DataFrame | Sequence[Mapping[str, object]]
 TableRows = pl.DataFrame | Sequence[Mapping[str, object]]

@@ -1,9 +1,10 @@
 """The default store: one SQLite file in write-ahead mode.
 
 Layout. `users` and `items` give each outside id an integer key for good; `events` holds keys and
-numbers, its rowid is the order of arrival. `identities` holds the 64-bit identity of every event as
-its own rowid: a batch is inserted there in sorted order, so that a long import walks the tree once a
-batch instead of jumping about in it. Each call is one transaction, synced before it returns.
+numbers, its rowid is the order of arrival. What makes two events the same, their 64-bit identity, stands
+in the event's row, and in the tree `identities` for all rows up to the one in `folded`: see append.py.
+A long import goes into the tree in sorted order, so that it is walked once a batch. Each call is one
+transaction, synced before it returns.
 
 One writer at a time: a second one waits `timeout_s`, then gets a StoreError. Reads use connections
 of their own and never block the writer.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
@@ -22,17 +23,20 @@ import numpy as np
 import orjson
 import polars as pl
 
-from intently.errors import StoreError
+from intently.errors import StoreError, StoreFullError
 from intently.schema import LongArray
 from intently.store import attributes as attr
-from intently.store.base import NUMBERS, TEXTS, Added, Counts, EventRows, TableRows, typed_events
+from intently.store.append import FOLD, WRITTEN, Appended, Appender
+from intently.store.base import NUMBERS, Added, Counts, EventRow, EventRows, TableRows, typed_events
 from intently.store.erase import ERASED, erase_user
 from intently.store.identity import identities, micros
 
-VERSION: Final = 2
+VERSION: Final = 3
 _APPLICATION_ID: Final = 0x494E544C  # "INTL": the file says whose it is
 _CHUNK: Final = 200_000
 _FEW: Final = 2_000  # ids looked up one by one rather than all read
+_MANY: Final = 5_000  # events of one call that go into the tree of identities at once
+_WAL_PAGES: Final = 4_000  # 16 MB of changes before they are copied into the file itself
 
 _SCHEMA: Final = """
 CREATE TABLE users (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, attributes TEXT);
@@ -40,15 +44,16 @@ CREATE TABLE items (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, attributes
 CREATE TABLE events (
   row INTEGER PRIMARY KEY, user INTEGER NOT NULL, item INTEGER NOT NULL, event INTEGER NOT NULL,
   time_us INTEGER NOT NULL, value REAL, quantity REAL, price REAL,
-  session_id TEXT, event_id TEXT, recommendation_id TEXT);
+  session_id TEXT, event_id TEXT, recommendation_id TEXT, identity INTEGER);
 CREATE TABLE identities (identity INTEGER PRIMARY KEY);
+CREATE TABLE folded (row INTEGER NOT NULL);
+INSERT INTO folded VALUES (0)
 """
 _READ: Final = "SELECT row, user, item, event, time_us, value, quantity, price, session_id FROM events"
 _PUT: Final = (
     "INSERT INTO {table} (id, attributes) VALUES (?, ?)"
     " ON CONFLICT (id) DO UPDATE SET attributes = excluded.attributes"
 )
-_WRITTEN: Final = ("user", "item", "event", "time_us", *NUMBERS, *TEXTS)
 _READ_TYPES: Final = {
     "row": pl.Int64,
     "user": pl.Int64,
@@ -70,6 +75,7 @@ class SqliteStore:
     def __init__(self, path: str | Path, *, timeout_s: float = 10.0) -> None:
         self.path = Path(path)
         self._timeout_s = timeout_s
+        self._known = Appender()
         self._lock = threading.RLock()
         if self.path.is_dir():
             raise StoreError(f"{self.path} is a folder, not a store")
@@ -86,14 +92,32 @@ class SqliteStore:
     def add_events(self, rows: EventRows) -> Added:
         """See EventStore.add_events."""
         frame = typed_events(rows)
-        if frame.is_empty():
-            return Added(0, 0)
+        if frame.height < _MANY:
+            new = self.append(frame.rows()).fresh
+            return _added([place for place, one in enumerate(new) if one], frame.height)
         with self._write() as db:
+            self._known.look(db)
+            self._known.fold(db)
             users = _keys(db, "users", frame["user_id"])
             items = _keys(db, "items", frame["item_id"])
-            fresh = _claim(db, identities(frame, users, items))
-            _insert_events(db, frame, users, items, fresh)
-        return Added(len(fresh), frame.height - len(fresh), tuple(fresh.tolist()))
+            marks = identities(frame, users, items)
+            fresh = _claim(db, marks)
+            _insert_events(db, frame, users, items, marks, fresh)
+            self._known.skip(db)
+        self._known.forget()
+        return _added(fresh.tolist(), frame.height)
+
+    def append(self, rows: Sequence[EventRow]) -> Appended:
+        """Store a few plain rows that were checked before; on return they are on disk (see append.py)."""
+        if not rows:
+            return Appended([], self._known.next_row)
+        with self._write() as db:
+            self._known.look(db)
+            if self._known.n_recent > FOLD:
+                self._known.fold(db)
+            done = self._known.add(db, rows)
+        self._known.keep()
+        return done
 
     def upsert_items(self, rows: TableRows) -> Added:
         """See EventStore.upsert_items."""
@@ -115,7 +139,11 @@ class SqliteStore:
         """See EventStore.erase_user."""
         with self._lock:
             with self._write() as db:
+                self._known.look(db)
+                self._known.fold(db)  # what an erased event was stays known, so that it does not come back
                 n = erase_user(db, user_id)
+                self._known.skip(db)  # numbers of the last rows may be given again
+            self._known.forget()
             with self._explained():
                 self._open().execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log held the bytes too
         return n
@@ -200,6 +228,7 @@ class SqliteStore:
             db.execute("PRAGMA secure_delete=ON")
             db.execute("PRAGMA cache_size=-65536")
             db.execute(f"PRAGMA journal_size_limit={64 << 20}")
+            db.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
             if not db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
                 with self._write():
                     self._create(db)
@@ -208,6 +237,8 @@ class SqliteStore:
         if owner != _APPLICATION_ID:
             self.close()
             raise StoreError(f"{self.path} is a SQLite file, but not a store of Intently")
+        if version == 2:
+            version = self._moved_on()
         if version != VERSION:
             self.close()
             hint = "use the Intently that wrote it" if version > VERSION else "import into a new folder"
@@ -221,6 +252,16 @@ class SqliteStore:
             db.execute(statement)
         db.execute(f"PRAGMA application_id={_APPLICATION_ID}")
         db.execute(f"PRAGMA user_version={VERSION}")
+
+    def _moved_on(self) -> int:
+        """Layout 2 to 3: new rows hold their identity; those of the old ones are all in the tree."""
+        with self._write() as db:
+            if db.execute("PRAGMA user_version").fetchone()[0] == 2:  # else another process was first
+                db.execute("ALTER TABLE events ADD COLUMN identity INTEGER")
+                db.execute("CREATE TABLE folded (row INTEGER NOT NULL)")
+                db.execute("INSERT INTO folded SELECT coalesce(max(row), 0) FROM events")
+                db.execute(f"PRAGMA user_version={VERSION}")
+        return VERSION
 
     def _open(self) -> sqlite3.Connection:
         if self._writer is None:
@@ -237,6 +278,7 @@ class SqliteStore:
                 yield db
                 db.execute("COMMIT")
             except BaseException:
+                self._known.forget()
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
@@ -292,9 +334,15 @@ def _explain(path: Path, error: sqlite3.Error) -> StoreError:
             f"another process is writing to {path}",
             hint="wait until it has finished, or stop it, then try again",
         )
+    if "is full" in text:
+        return StoreFullError(f"no room for {path}: {text}", hint="free some space, then try again")
     if "not a database" in text or "malformed" in text:
         return StoreError(f"{path} is not a readable store: {text}", hint="restore it from a copy")
     return StoreError(f"the store {path} cannot be used: {text}")
+
+
+def _added(fresh: list[int], n: int) -> Added:
+    return Added(len(fresh), n - len(fresh), tuple(fresh))
 
 
 def _last_row(db: sqlite3.Connection) -> int:
@@ -338,15 +386,21 @@ def _json(values: list[str] | LongArray) -> str:
 
 
 def _insert_events(
-    db: sqlite3.Connection, frame: pl.DataFrame, users: LongArray, items: LongArray, fresh: LongArray
+    db: sqlite3.Connection,
+    frame: pl.DataFrame,
+    users: LongArray,
+    items: LongArray,
+    marks: LongArray,
+    fresh: LongArray,
 ) -> None:
     """Append the fresh rows; SQLite gives each the next arrival number."""
-    chosen = frame.with_columns(user=users, item=items, time_us=micros(frame["time_s"]))
+    moments = micros(frame["time_s"].to_numpy())
+    chosen = frame.with_columns(user=users, item=items, time_us=moments, identity=marks)
     if len(fresh) < frame.height:
         chosen = chosen[fresh]
-    columns = [chosen[name].to_list() for name in _WRITTEN]
-    names, marks = ", ".join(_WRITTEN), ", ".join("?" * len(_WRITTEN))
-    db.executemany(f"INSERT INTO events ({names}) VALUES ({marks})", zip(*columns, strict=True))
+    columns = [chosen[name].to_list() for name in WRITTEN]
+    names, places = ", ".join(WRITTEN), ", ".join("?" * len(WRITTEN))
+    db.executemany(f"INSERT INTO events ({names}) VALUES ({places})", zip(*columns, strict=True))
 
 
 def _columns(cursor: sqlite3.Cursor) -> pl.DataFrame:

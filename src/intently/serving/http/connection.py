@@ -51,9 +51,13 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
+        self.head_is_whole()
+        super().on_headers_complete()
+
+    def head_is_whole(self) -> None:
+        """Stop waiting for the rest of the head."""
         self._in_head = False
         self._forget_timer()
-        super().on_headers_complete()
 
     def _too_slow(self) -> None:
         self._head_timer = None

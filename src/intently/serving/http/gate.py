@@ -35,7 +35,7 @@ SECURITY_HEADERS: Final = {
 Pairs = list[tuple[bytes, bytes]]
 _SAFE: Final[Pairs] = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 _OWN: Final[Pairs] = [*_SAFE, (b"cross-origin-resource-policy", b"same-origin")]
-_ANSWER: Final[Pairs] = [*_OWN, (b"cache-control", b"no-store")]
+ANSWER: Final[Pairs] = [*_OWN, (b"cache-control", b"no-store")]
 _FILE: Final[Pairs] = [*_OWN, (b"cache-control", b"no-cache")]
 
 
@@ -69,7 +69,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, metrics: Metrics, access: Access, doors: Doors) -> None:
         self._app = app
-        self._metrics = metrics
+        self.metrics = metrics
         self._access = access
         self._doors = doors
 
@@ -93,7 +93,12 @@ class Gate:
         try:
             await (self._refusal(scope, entry, head) or self._app)(scope, receive, guarded)
         finally:
-            self._metrics.answered(entry.path if entry else "other", status, time.perf_counter() - began)
+            self.metrics.answered(entry.path if entry else "other", status, time.perf_counter() - began)
+
+    def passes(self, scope: Scope) -> bool:
+        """Whether a request that never reaches the application is let in, for whomever it may speak."""
+        entry = self._access.find(scope["method"], scope["path"])
+        return self._refusal(scope, entry, _head(scope)) is None and not scope["caller"].bound
 
     def _refusal(self, scope: Scope, entry: Entry | None, head: Head) -> Response | None:
         """What ends the request here; otherwise the caller is in the scope, and it goes on."""
@@ -157,7 +162,7 @@ class Gate:
                     (b"access-control-expose-headers", b"retry-after"),
                     (b"vary", b"Origin"),
                 ]
-        return _FILE if entry is not None and entry.path == "/static" else _ANSWER
+        return _FILE if entry is not None and entry.path == "/static" else ANSWER
 
     @staticmethod
     def _is_browser(entry: Entry | None, head: Head) -> bool:

@@ -24,6 +24,7 @@ class Metrics:
             buckets=BUCKETS_S,
             registry=self._registry,
         )
+        self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # looking them up is dear
         self._events = Counter(
             "intently_events", "Events received by outcome", ("outcome",), registry=self._registry
         )
@@ -35,8 +36,13 @@ class Metrics:
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count one answer."""
-        self._requests.labels(route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        found = self._children.get((route, status))
+        if found is None:
+            found = self._requests.labels(route, str(status)), self._seconds.labels(route)
+            self._children[route, status] = found
+        counter, histogram = found
+        counter.inc()
+        histogram.observe(seconds)
 
     def received(self, accepted: int, duplicates: int, rejected: int) -> None:
         """Count events."""

@@ -48,6 +48,7 @@ TITLES = {
     422: "the request cannot be used",
     500: "the service failed",
     503: "not ready",
+    507: "the disk is full",
 }
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
-from intently.errors import InputError
+from intently.errors import InputError, IntentlyError
 from intently.schema import EVENT_CODES
 from intently.serving.shapes.caller import LOCAL, Caller
 from intently.serving.shapes.events import MAX_EVENTS, Acknowledged, EventIn, Rejected
 from intently.serving.shapes.faults import field_errors
 from intently.serving.state.engine import Engine
-from intently.serving.state.ledger import EventRow
+from intently.serving.state.guests import GUEST, guest_id
+from intently.serving.state.ledger import Ledger, Outcome
+from intently.store import EventRow
 
 
 async def take(engine: Engine, body: Any, who: Caller = LOCAL) -> Acknowledged:
@@ -26,14 +29,31 @@ async def take(engine: Engine, body: Any, who: Caller = LOCAL) -> Acknowledged:
     rows: list[EventRow] = []
     errors: list[Rejected] = []
     for index, one in enumerate(given):
-        judged = _judge(one, index, now_s, latest_s, who)
+        judged = judge(one, index, now_s, latest_s, who)
         if isinstance(judged, Rejected):
             errors.append(judged)
         else:
             rows.append(judged)
-    fresh = await asyncio.wrap_future(engine.ledger.submit(rows)) if rows else []
+    fresh = await stored(engine.ledger, rows) if rows else []
     accepted = sum(fresh)
     return Acknowledged(len(given), accepted, len(rows) - accepted, len(errors), errors)
+
+
+async def stored(ledger: Ledger, rows: Sequence[EventRow]) -> list[bool]:
+    """For each row whether it was new, once all are on disk."""
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[list[bool]] = loop.create_future()
+
+    def told(what: Outcome) -> None:
+        if outcome.cancelled():
+            return
+        if isinstance(what, IntentlyError):
+            outcome.set_exception(what)
+        else:
+            outcome.set_result(what)
+
+    ledger.hand_over(rows, told, loop)
+    return await outcome
 
 
 def _listed(body: Any) -> list[Any]:
@@ -51,7 +71,7 @@ def _listed(body: Any) -> list[Any]:
     return events
 
 
-def _judge(one: Any, index: int, now_s: float, latest_s: float, who: Caller) -> EventRow | Rejected:
+def judge(one: Any, index: int, now_s: float, latest_s: float, who: Caller = LOCAL) -> EventRow | Rejected:
     """A row for the store, or what is wrong with the event."""
     if not isinstance(one, dict):
         return Rejected(index, "", "expected an object")
@@ -63,18 +83,25 @@ def _judge(one: Any, index: int, now_s: float, latest_s: float, who: Caller) -> 
         first = field_errors(error, EventIn)[0]
         return Rejected(index, first.field, first.reason)
     who.check(event.user_id, event.session_id)
+    user_id = event.user_id
+    if user_id is None:
+        if event.session_id is None:
+            return Rejected(index, "user_id", "is missing; a guest needs a session_id instead")
+        user_id = guest_id(event.session_id)
+    elif user_id.startswith(GUEST):
+        return Rejected(index, "user_id", f"may not begin with {GUEST!r}: leave it out and give session_id")
     time_s = now_s if event.timestamp is None else event.timestamp
     if time_s > latest_s:
         return Rejected(index, "timestamp", "lies more than a day in the future")
-    return {
-        "user_id": event.user_id,
-        "item_id": event.item_id,
-        "event": EVENT_CODES[event.event],
-        "time_s": time_s,
-        "value": event.value,
-        "quantity": event.quantity,
-        "price": event.price,
-        "session_id": event.session_id,
-        "event_id": event.event_id,
-        "recommendation_id": event.recommendation_id,
-    }
+    return (
+        user_id,
+        event.item_id,
+        EVENT_CODES[event.event],
+        time_s,
+        event.value,
+        event.quantity,
+        event.price,
+        event.session_id,
+        event.event_id,
+        event.recommendation_id,
+    )

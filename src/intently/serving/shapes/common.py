@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 MAX_ITEMS = 100
+MAX_TEXT = 256
+MAX_NUMBER = 1e12
 
 
 def _text_of(value: Any) -> Any:
@@ -24,11 +26,11 @@ def _printable(value: str) -> str:
 Id = Annotated[
     str,
     BeforeValidator(_text_of),
-    StringConstraints(min_length=1, max_length=256),
+    StringConstraints(min_length=1, max_length=MAX_TEXT),
     AfterValidator(_printable),
 ]
-Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e12, le=1e12)]
-Short = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_printable)]
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-MAX_NUMBER, le=MAX_NUMBER)]
+Short = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT), AfterValidator(_printable)]
 
 
 class Request(BaseModel):

@@ -24,7 +24,7 @@ def _event_name(value: str) -> str:
     return known
 
 
-def _moment(value: Any) -> float:
+def moment(value: Any) -> float:
     """Seconds since 1970 from RFC 3339 text or a number (s, or ms when that large)."""
     if isinstance(value, str) and 8 <= len(value) <= 40:
         try:
@@ -44,10 +44,10 @@ def _moment(value: Any) -> float:
 class EventIn(Request):
     """What a user did."""
 
-    user_id: Id
+    user_id: Id | None = Field(None, description="who; left out: the guest of session_id")
     item_id: Id
     event: Annotated[Short, AfterValidator(_event_name)] = Field(description=", ".join(EVENTS))
-    timestamp: Annotated[float, BeforeValidator(_moment)] | None = Field(
+    timestamp: Annotated[float, BeforeValidator(moment)] | None = Field(
         None,
         description="RFC 3339 or seconds since 1970; left out: now, by the shop's clock",
         json_schema_extra={"type": ["string", "number", "null"], "format": "date-time"},

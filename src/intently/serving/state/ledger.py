@@ -1,8 +1,8 @@
 """Events on disk before they are acknowledged, and in memory before the answer leaves.
 
 One thread writes. While a commit is synced, the events of other requests gather and share the next one
-(group commit). After each commit the memory reads on in the store from the row it knows, so that what
-another process imports beside the service comes in by the same door, in the same order.
+(group commit). What was written goes into the memory straight from the rows; what another process imports
+beside the service is read from the store, and comes in by the same door, in the order of arrival.
 """
 
 from __future__ import annotations
@@ -10,28 +10,33 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from typing import Final, NamedTuple
 
-from intently.errors import IntentlyError, NotReadyError
+from intently.errors import IntentlyError, NotReadyError, StoreFullError
 from intently.serving.state.memory import Memory
-from intently.store import SqliteStore
+from intently.store import Appended, EventRow, SqliteStore
 
 log = logging.getLogger("intently.serving")
 
-GROUP_EVENTS = 2000
-MAX_WAITING = 2000
-LOOK_S = 2.0
+GROUP_EVENTS: Final = 2000
+MAX_WAITING: Final = 50_000
+LOOK_S: Final = 2.0
 
-EventRow = dict[str, object]
+Outcome = list[bool] | IntentlyError
+"""For each event whether it was new, or why none of them could be stored."""
+
+Told = Callable[[Outcome], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """Events of one request and where their outcome goes: for each, whether it was new."""
+class Submitted(NamedTuple):
+    """Events of one request, who is told what became of them, and on which event loop (None: right here)."""
 
-    rows: list[EventRow]
-    outcome: Future[list[bool]]
+    rows: Sequence[EventRow]
+    told: Told
+    loop: AbstractEventLoop | None
 
 
 class Ledger:
@@ -42,7 +47,9 @@ class Ledger:
         log_frame = store.events_since(0)
         self._row = int(log_frame["row"][-1]) if log_frame.height else 0
         self.memory = Memory(log_frame)
-        self._queue: queue.Queue[Submitted | None] = queue.Queue(MAX_WAITING)
+        self._queue: queue.SimpleQueue[Submitted | None] = queue.SimpleQueue()
+        self._counting = threading.Lock()
+        self._waiting = 0
         self._thread = threading.Thread(target=self._work, name="intently-ledger", daemon=True)
         self.trouble = ""
 
@@ -56,14 +63,26 @@ class Ledger:
             self._queue.put(None)
             self._thread.join(timeout=30)
 
-    def submit(self, rows: list[EventRow]) -> Future[list[bool]]:
-        """Queue typed rows (see store.EVENT_TYPES); raises NotReadyError when too many wait."""
+    def submit(self, rows: Sequence[EventRow]) -> Future[list[bool]]:
+        """Queue checked rows (see store.EventRow); raises NotReadyError when too many wait."""
         outcome: Future[list[bool]] = Future()
-        try:
-            self._queue.put_nowait(Submitted(rows, outcome))
-        except queue.Full:
-            raise NotReadyError("too many events wait to be written", hint="send them again soon") from None
+
+        def told(what: Outcome) -> None:
+            if isinstance(what, IntentlyError):
+                outcome.set_exception(what)
+            else:
+                outcome.set_result(what)
+
+        self.hand_over(rows, told)
         return outcome
+
+    def hand_over(self, rows: Sequence[EventRow], told: Told, loop: AbstractEventLoop | None = None) -> None:
+        """As submit; `told` is called on `loop`, which is woken once for all that a commit holds."""
+        with self._counting:
+            if self._waiting + len(rows) > MAX_WAITING:
+                raise NotReadyError("too many events wait to be written", hint="send them again soon")
+            self._waiting += len(rows)
+        self._queue.put(Submitted(rows, told, loop))
 
     def _work(self) -> None:
         going = True
@@ -84,50 +103,93 @@ class Ledger:
             group.append(submitted)
             n += len(submitted.rows)
             if n >= GROUP_EVENTS:
-                return True
+                break
             try:
                 submitted = self._queue.get_nowait()
             except queue.Empty:
-                return True
-        return False
+                break
+        with self._counting:
+            self._waiting -= n
+        return submitted is not None
 
     def _write(self, group: list[Submitted]) -> None:
         """Store a group; if it is refused as a whole, each request alone, so that one harms no other."""
+        rows = group[0].rows if len(group) == 1 else [row for one in group for row in one.rows]
         try:
-            fresh = set(self._store.add_events([row for one in group for row in one.rows]).fresh)
-            self._read_on()
+            done = self._store.append(rows)
             self.trouble = ""
         except Exception as error:  # the writer must outlive whatever the disk does
             if len(group) > 1:
                 for one in group:
                     self._write([one])
-                return
-            self._fail(group[0], error)
+            else:
+                _tell([(group[0], self._failure(error))])
             return
+        self._remember(rows, done)
+        outcomes: list[tuple[Submitted, Outcome]] = []
         start = 0
         for one in group:
-            one.outcome.set_result([start + place in fresh for place in range(len(one.rows))])
-            start += len(one.rows)
+            end = start + len(one.rows)
+            outcomes.append((one, done.fresh[start:end]))
+            start = end
+        _tell(outcomes)
 
-    def _fail(self, one: Submitted, error: Exception) -> None:
+    def _remember(self, rows: Sequence[EventRow], done: Appended) -> None:
+        """Take the new rows into the memory, after what others stored before them."""
+        self._row = min(self._row, done.first_row - 1)  # numbers of erased rows are given again
+        if done.first_row != self._row + 1 and not self._look(until=done.first_row):
+            return  # they are on disk, and will be read from there
+        remember = self.memory.add
+        for row, new in zip(rows, done.fresh, strict=True):
+            if new:
+                remember(row[0], row[1], row[2], round(row[3] * 1e6) / 1e6, row[7])
+                self._row += 1
+
+    def _failure(self, error: Exception) -> IntentlyError:
         message = error.message if isinstance(error, IntentlyError) else type(error).__name__
         log.error("events could not be stored: %s", message)
         self.trouble = "events cannot be stored at the moment"
         hint = "they were not accepted: send them again"
-        one.outcome.set_exception(NotReadyError(self.trouble, hint=hint))
+        if isinstance(error, StoreFullError):
+            self.trouble = "events cannot be stored: the disk is full"
+            return StoreFullError(self.trouble, hint=hint)
+        return NotReadyError(self.trouble, hint=hint)
 
-    def _look(self) -> None:
-        """Take in what another process stored."""
+    def _look(self, until: int | None = None) -> bool:
+        """Take in what another process stored, up to a row; False when the store could not be read."""
         try:
-            if self._store.last_row() > self._row:
-                self._read_on()
+            if until is not None or self._store.last_row() > self._row:
+                self._read_on(until)
         except Exception as error:
             log.warning("the store could not be read: %s", type(error).__name__)
+            return False
+        return True
 
-    def _read_on(self) -> None:
+    def _read_on(self, until: int | None) -> None:
         frame = self._store.events_since(self._row)
-        columns = ("user_id", "item_id", "event", "time_s", "session_id")
-        for user_id, item_id, event, time_s, session_id in frame.select(columns).iter_rows():
+        columns = ("row", "user_id", "item_id", "event", "time_s", "session_id")
+        for row, user_id, item_id, event, time_s, session_id in frame.select(columns).iter_rows():
+            if until is not None and row >= until:
+                return
             self.memory.add(user_id, item_id, event, time_s, session_id)
-        if frame.height:
-            self._row = int(frame["row"][-1])
+            self._row = row
+
+
+def _tell(outcomes: list[tuple[Submitted, Outcome]]) -> None:
+    """Tell those who wait; each event loop is woken once."""
+    by_loop: dict[AbstractEventLoop, list[tuple[Told, Outcome]]] = {}
+    for one, outcome in outcomes:
+        if one.loop is None:
+            one.told(outcome)
+        else:
+            by_loop.setdefault(one.loop, []).append((one.told, outcome))
+    for loop, waiting in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_tell_all, waiting)
+        except RuntimeError:  # the loop was closed: nobody is there to be told
+            log.warning("%d requests ended before they could be answered", len(waiting))
+
+
+def _tell_all(waiting: list[tuple[Told, Outcome]]) -> None:
+    for told, outcome in waiting:
+        told(outcome)
