@@ -23,6 +23,7 @@ from tiny_shops import chain, checkerboard, weekly_basket
 SETTINGS: dict[str, dict[str, Any]] = {
     "popular": {},
     "repeat": {},
+    "basket": {},
     "covisit": {},
     "linear": {"l2": 1.0},
     "content": {},

@@ -24,7 +24,7 @@ def test_what_is_searched_is_a_setting_of_the_model(name: str) -> None:
     assert {setting.partition(".")[0] for setting in kind.SPACE} <= set(known)
 
 
-@pytest.mark.parametrize("name", ["linear", "covisit", "content", "sequence", "boosted", "click"])
+@pytest.mark.parametrize("name", ["basket", "linear", "covisit", "content", "sequence", "boosted", "click"])
 def test_the_default_lies_inside_the_space(name: str) -> None:
     kind = model_class(name)
     usual = kind().settings()

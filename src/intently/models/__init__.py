@@ -18,6 +18,7 @@ from intently.models.ranking import Ranked
 REGISTRY = {
     "popular": "intently.models.popular:Popular",
     "repeat": "intently.models.repeat:Repeat",
+    "basket": "intently.models.basket:Basket",
     "covisit": "intently.models.covisit:CoVisit",
     "linear": "intently.models.linear:Linear",
     "content": "intently.models.content:Content",

@@ -76,17 +76,7 @@ class Repeat(Recommender):
 
     def _personal(self, histories: Histories, half_life_days: float) -> sparse.csr_matrix:
         """Sparse (batch, n_items): what each user met, worth at least LEAST."""
-        rows, items = histories.rows, histories.items
-        order = np.lexsort((histories.time_s, items, rows))
-        same = np.ones(max(len(items) - 1, 0), bool)
-        for column in (rows[order], items[order], histories.time_s[order]):
-            same &= column[1:] == column[:-1]
-        moments = order[np.concatenate([[True], ~same])] if len(order) else order
-        age = histories.age_days if self.timed else histories.steps_back.astype(np.float32)
-        weights = 0.5 ** (age[moments] / half_life_days)
-        shape = (len(histories), len(self.popularity))
-        met = sparse.csr_matrix((weights, (rows[moments], items[moments])), shape=shape)
-        met.sum_duplicates()
+        met = moments_met(histories, len(self.popularity), half_life_days, timed=self.timed)
         met.data = np.maximum(met.data, LEAST) * (1 + TIE * self.popularity[met.indices])
         return met
 
@@ -107,6 +97,26 @@ class Repeat(Recommender):
         self.popularity = state["popularity"]
         self.chosen_days = float(state["chosen_days"][0])
         self.timed = bool(state["timed"][0])
+
+
+def moments_met(
+    histories: Histories, n_items: int, half_life_days: float, *, timed: bool = True
+) -> sparse.csr_matrix:
+    """Sparse (batch, n_items): sum over each user's moments with an item of 0.5 ** (age / half_life_days).
+
+    Several lines of one item at one moment count once; without real times a step back is a day.
+    """
+    rows, items = histories.rows, histories.items
+    order = np.lexsort((histories.time_s, items, rows))
+    same = np.ones(max(len(items) - 1, 0), bool)
+    for column in (rows[order], items[order], histories.time_s[order]):
+        same &= column[1:] == column[:-1]
+    moments = order[np.concatenate([[True], ~same])] if len(order) else order
+    age = histories.age_days if timed else histories.steps_back.astype(np.float32)
+    weights = 0.5 ** (age[moments] / half_life_days)
+    met = sparse.csr_matrix((weights, (rows[moments], items[moments])), shape=(len(histories), n_items))
+    met.sum_duplicates()
+    return met
 
 
 def _first(weights: sparse.csr_matrix, k: int) -> IntArray:
