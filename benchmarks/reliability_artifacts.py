@@ -95,7 +95,7 @@ def kills(service: Running, root: Path, n: int) -> dict[str, Any]:
     """B1."""
     unservable, killed, failed = 0, 0, 0
     with faults.publisher(root) as told:
-        steps = int(told.tell("count").split()[1])
+        steps = told.tell("count").split()[1:]
         for moment in faults.moments(n, steps, 0.05):
             while told.tell(moment) != "killed":  # it had ended by then: the same again
                 moment = f"after {float(moment.split()[1]) / 2:.4f}" if "after" in moment else "step 30"

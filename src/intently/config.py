@@ -52,6 +52,12 @@ class Settings(BaseModel):
         default=(), description="of pages that may ask from a browser, as https://shop.example"
     )
     threads: int = Field(default=0, ge=0, description="threads that answer requests; 0: the cores, at most 4")
+    decisions_days: float = Field(
+        default=30.0, ge=0, description="how long it is kept why each list was answered; 0: not at all"
+    )
+    decisions_mb: float = Field(
+        default=1024.0, ge=1, description="what that may take on disk, oldest go first"
+    )
 
     @field_validator("target")
     @classmethod
@@ -81,6 +87,11 @@ class Settings(BaseModel):
     def store_path(self) -> Path:
         """The SQLite file with events, items and users."""
         return self.home / "store.db"
+
+    @property
+    def decisions_path(self) -> Path:
+        """The SQLite file with what stood behind every answer."""
+        return self.home / "decisions.db"
 
     @property
     def artifacts(self) -> Path:

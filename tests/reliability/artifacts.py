@@ -75,11 +75,14 @@ def unservable(root: Path) -> list[str]:
     return found
 
 
-def moments(n: int, steps: int, longest_s: float, seed: int = 0) -> list[str]:
-    """`n` moments to die at: spread over all steps, every third one at any time."""
+def moments(n: int, steps: list[str], longest_s: float, seed: int = 0) -> list[str]:
+    """`n` moments to die at: where bytes or names are about to change, at other steps, and at any time."""
     rng = random.Random(seed)
-    places = [1 + round(i * (steps - 1) / max(n - 1, 1)) for i in range(n)]
-    return [f"after {rng.uniform(0, longest_s):.4f}" if i % 3 == 2 else f"step {places[i]}" for i in range(n)]
+    changing = [i for i, name in enumerate(steps, 1) if name in ("write", "rename", "replace")]
+    others = [i for i in range(1, len(steps) + 1) if i not in changing]
+    rng.shuffle(others)
+    chosen = [f"step {i}" for i in (changing + others)[: max(n - n // 6, 1)]]
+    return chosen + [f"after {rng.uniform(0, longest_s):.4f}" for _ in range(n - len(chosen))]
 
 
 def damages(folder: Path, flips: int, cuts: int, seed: int = 0) -> Iterator[tuple[Path, bytes, str]]:

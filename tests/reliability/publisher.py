@@ -4,7 +4,7 @@
 
 reads a line a publication from stdin and answers with a line:
 
-    count        publish and promote; answers "steps N", the file operations that this took
+    count        publish and promote; answers "steps NAME NAME ...", the file operations that this took
     step K       the same in a fork that kills itself before its K-th file operation
     after S      the same in a fork that is killed after S seconds
     whole        the same in a fork that lives
@@ -42,12 +42,14 @@ class Steps:
     """Counts file operations; at the `fatal`-th one the process is gone."""
 
     def __init__(self, fatal: int = -1) -> None:
-        self.fatal, self.seen = fatal, 0
+        self.fatal = fatal
+        self.seen: list[str] = []
 
     def __call__(self, _frame: FrameType, event: str, called: Any) -> None:
-        if event == "c_call" and getattr(called, "__name__", "") in OPERATIONS:
-            self.seen += 1
-            if self.seen == self.fatal:
+        name = getattr(called, "__name__", "")
+        if event == "c_call" and name in OPERATIONS:
+            self.seen.append(name)
+            if len(self.seen) == self.fatal:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -97,10 +99,10 @@ def main() -> None:
             if os.fork() == 0:
                 steps = Steps()
                 publish(root, steps)
-                os.write(writing, str(steps.seen).encode())
+                os.write(writing, " ".join(steps.seen).encode())
                 os._exit(0)
             os.close(writing)
-            answer = f"steps {os.read(reading, 20).decode()}"
+            answer = f"steps {os.read(reading, 65536).decode()}"
             os.close(reading)
             os.wait()
         elif what == "step":

@@ -59,15 +59,15 @@ def test_killed_at_any_step_of_a_publication_what_is_live_can_be_served(
     service, root = served
     before = artifact.versions(root)
     with publisher(root) as told:
-        steps = int(told.tell("count").split()[1])
-        assert steps > 40
+        steps = told.tell("count").split()[1:]
+        assert len(steps) > 40
         killed = 0
-        for moment in moments(12, steps, 0.05):
+        for moment in moments(15, steps, 0.05):
             killed += told.tell(moment) == "killed"
             assert unservable(root) == [], moment
             answer = service.recommend("u003")
             assert (answer["degraded"], len(answer["items"])) == (False, 5)
-        assert killed >= 8
+        assert killed >= 11
         assert told.tell("whole") == "done"
     assert not list(root.glob(".writing-*"))  # swept by the publication that was not killed
     assert swap(service, before[1]).status_code == 200

@@ -9,7 +9,6 @@ it has too little to say, `filled_by` and each item's `source` say who did.
 from __future__ import annotations
 
 import difflib
-import secrets
 import time
 
 import numpy as np
@@ -18,8 +17,10 @@ from intently.errors import InputError
 from intently.serving.answer import bars, candidates, ruled
 from intently.serving.answer.draft import CODE, Draft
 from intently.serving.answer.fill import fill, filled_by
+from intently.serving.answer.kept import keep
 from intently.serving.answer.reasons import PINNED, POPULAR_HERE, reasons_of
 from intently.serving.answer.suggestions import suggestions
+from intently.serving.decisions.record import new_id
 from intently.serving.shapes.answers import RecommendationRequest, Recommendations
 from intently.serving.shapes.common import Why
 from intently.serving.state.engine import Engine, stage
@@ -45,15 +46,17 @@ def recommend(engine: Engine, asked: RecommendationRequest) -> Recommendations:
         name, page, start = engine.pages.at(asked.cursor, view.who, view.at_s)
         take_up(draft, page, start)
     total = len(draft)
+    order = Page(view.who, view.at_s, draft.numbers, draft.scores, draft.sources, draft.propensity)
     if asked.cursor is None and total > draft.n:
-        arrays = draft.numbers, draft.scores, draft.sources, draft.propensity
-        engine.pages.keep(name, Page(view.who, view.at_s, *arrays))
+        engine.pages.keep(name, order)
     draft.reorder(range(min(draft.n, total)))
     if view.who:
         engine.served.note(view.who, draft.numbers, view.at_s)
     draft.notes += _about(engine, asked, view) + ([FAILED] if draft.failed else [])
     cursor = engine.pages.cursor(name, start + draft.n) if total > draft.n else None
-    return told(engine, draft, began, filled_by(draft), explained(draft), name, start, cursor)
+    by = filled_by(draft)
+    keep(engine, draft, order, name, start, by)
+    return told(engine, draft, began, by, explained(draft), name, start, cursor)
 
 
 def told(
@@ -85,11 +88,6 @@ def told(
         items=suggestions(engine, draft, why, start),
         took_ms=round((time.perf_counter() - began) * 1e3, 3),
     )
-
-
-def new_id() -> str:
-    """Of an answer."""
-    return f"rec_{secrets.token_hex(8)}"
 
 
 def make(engine: Engine, draft: Draft) -> None:

@@ -29,6 +29,15 @@ class Metrics:
             "intently_events", "Events received by outcome", ("outcome",), registry=self._registry
         )
         self._swaps = Gauge("intently_model_swaps", "Models taken into service", registry=self._registry)
+        self._decisions = Gauge(
+            "intently_decisions",
+            "Decisions by outcome since the start",
+            ("outcome",),
+            registry=self._registry,
+        )
+        self._decision_bytes = Gauge(
+            "intently_decision_bytes", "Size of the decision log", registry=self._registry
+        )
         self._degraded = Gauge("intently_degraded", "1 when a part is off", registry=self._registry)
         self._model = Gauge(
             "intently_model", "The live model", ("model", "version", "stage"), registry=self._registry
@@ -54,6 +63,10 @@ class Metrics:
         """The exposition format."""
         standing = engine.live.current
         self._swaps.set(engine.live.swaps)
+        log = engine.decisions
+        for outcome, n in (("kept", log.kept), ("lost", log.lost)):
+            self._decisions.labels(outcome).set(n)
+        self._decision_bytes.set(log.bytes)
         self._degraded.set(bool(engine.problems()))
         self._model.clear()
         if standing is not None:

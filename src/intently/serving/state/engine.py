@@ -19,6 +19,7 @@ import numpy as np
 from intently import __version__
 from intently.config import Settings
 from intently.schema import EVENT_CODES
+from intently.serving.decisions.log import DecisionLog
 from intently.serving.rules.rulebook import RuleBook
 from intently.serving.state.catalogue import Catalogue
 from intently.serving.state.clock import ShopClock
@@ -40,11 +41,14 @@ CLICK = EVENT_CODES["click"]
 
 
 class Engine:
-    """Opens a shop's folder and answers from it until `close`."""
+    """Opens a shop's folder and answers from it until `close`.
 
-    def __init__(self, settings: Settings) -> None:
+    store: the shop's own, unless a replay looks at it as of an earlier moment.
+    """
+
+    def __init__(self, settings: Settings, store: SqliteStore | None = None) -> None:
         self.settings = settings
-        self.store = SqliteStore(settings.store_path)
+        self.store = store or SqliteStore(settings.store_path)
         self.ledger = Ledger(self.store)
         self.memory: Memory = self.ledger.memory
         self.clock = ShopClock(self.memory.end_s)
@@ -59,12 +63,20 @@ class Engine:
         self.readings = Readings()
         self.served = Served()
         self.pages = Pages()
+        self.decisions = DecisionLog(
+            settings.decisions_path,
+            self.memory.items.ids,
+            self.ledger.row,
+            settings.decisions_days,
+            settings.decisions_mb,
+        )
         self.started_s = time.time()
 
     def start(self) -> None:
         """Load the live model and begin to watch for a better one."""
         self.live.start()
         self.ledger.start()
+        self.decisions.start()
         self.newcomers.start()
 
     def close(self) -> None:
@@ -72,16 +84,19 @@ class Engine:
         self.newcomers.stop()
         self.live.stop()
         self.ledger.stop()
+        self.decisions.stop()
         self.store.close()
 
     def forget(self, user_id: str) -> None:
         """A user was erased: nothing of them is in any answer from now on."""
         user = self.memory.users.get(user_id)
+        guests = [self.memory.users.ids[guest] for guest in self.memory.guests.were(user)]
         self.memory.forget(user_id)
         self.profiles.changed(user_id)
         self.readings.forget(user)
         self.served.forget(user_id)
         self.pages.forget(user_id)
+        self.decisions.erase([user_id, *guests])
 
     # -- what an answer begins with ------------------------------------------------------------
 
@@ -135,6 +150,8 @@ class Engine:
             found.append(self.ledger.trouble)
         if self.newcomers.trouble:
             found.append(self.newcomers.trouble)
+        if self.decisions.trouble:
+            found.append(self.decisions.trouble)
         return found + self.rules.troubles()
 
     # -- what the page and health say -----------------------------------------------------------

@@ -53,6 +53,11 @@ class Ledger:
         self._thread = threading.Thread(target=self._work, name="intently-ledger", daemon=True)
         self.trouble = ""
 
+    @property
+    def row(self) -> int:
+        """The last row of the store that the memory holds; while it reads on, it may hold a few more."""
+        return self._row
+
     def start(self) -> None:
         """Begin to write."""
         self._thread.start()
