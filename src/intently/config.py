@@ -22,6 +22,23 @@ from intently.schema import SPEEDS, TARGETS
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 
 
+class Limits(BaseModel):
+    """[limits]: how much may be asked of the service; 0: no limit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    session_per_s: float = Field(default=20.0, ge=0, description="requests a second of one browser session")
+    address_per_s: float = Field(
+        default=200.0, ge=0, description="requests a second of one address, from browsers and without a key"
+    )
+    key_per_s: float = Field(default=0.0, ge=0, description="requests a second of one server or admin key")
+    at_once: int = Field(default=200, ge=1, description="requests in work at a time; more get a 503")
+    connections: int = Field(default=2000, ge=16, description="connections that may be open")
+    proxy: str = Field(
+        default="", description="address of the proxy whose X-Forwarded-For names the client; empty: none"
+    )
+
+
 class Settings(BaseModel):
     """Everything a shop can set. Times carry their unit in the name."""
 
@@ -47,6 +64,7 @@ class Settings(BaseModel):
         default_factory=dict,
         description="[scenarios.NAME]: what lists of that name are made of (serving/state/scenarios.py)",
     )
+    limits: Limits = Field(default=Limits(), description="[limits]: how much may be asked")
     require_key: bool = Field(default=False, description="ask for a key on loopback too, behind a proxy")
     origins: tuple[str, ...] = Field(
         default=(), description="of pages that may ask from a browser, as https://shop.example"

@@ -157,9 +157,9 @@ def test_a_token_that_is_over_changed_or_signed_by_another_is_refused(tmp_path: 
         mint(key, "s" * 300, expires_s=NOW_S + 60),
         "session1." + "." * 3000,
     ]
-    assert [one for one in wrong if ring.find(one.encode()) is not None] == []
+    assert [one for one in wrong if isinstance(ring.find(one.encode()), Caller)] == []
     clock.at_s += 61
-    assert ring.find(token.encode()) is None
+    assert ring.find(token.encode()) == "over"
     with pytest.raises(InputError, match="only a browser key signs"):
         mint(book.make("server", 1, NOW_S)[0], "s1", expires_s=NOW_S)
 
@@ -171,12 +171,13 @@ def test_a_key_opens_nothing_once_it_is_over_and_a_near_miss_never_does(tmp_path
     assert ring.find(text.encode()) == Caller(key.id, "server")
     assert ring.find(OWN.encode()) == Caller("INTENTLY_KEY", "admin")
     near = [text[:-1], text + "x", text.swapcase(), OWN[:-1], OWN + " ", "", "x" * 5000]
-    assert [one for one in near if ring.find(one.encode()) is not None] == []
+    assert [one for one in near if isinstance(ring.find(one.encode()), Caller)] == []
     clock.at_s += DAY_S + 1
-    assert ring.find(text.encode()) is None
+    assert ring.find(text.encode()) == "over"
     (tmp_path / "keys.json").unlink()
     clock.at_s += 1
-    assert ring.find(OWN.encode()) is not None
+    assert ring.find(OWN.encode()) == Caller("INTENTLY_KEY", "admin")
+    assert ring.find(text.encode()) == "wrong"
 
 
 def test_every_candidate_is_compared_whichever_is_right(
@@ -226,7 +227,7 @@ def test_a_damaged_file_of_keys_opens_nothing_at_start_and_changes_nothing_later
     ring = KeyRing(tmp_path, now=clock)
     book.path.write_text(text)
     clock.at_s += 1
-    assert ring.find(key.encode()) is not None
+    assert isinstance(ring.find(key.encode()), Caller)
     with pytest.raises(ConfigError, match="is damaged"):
         KeyRing(tmp_path)
 

@@ -40,12 +40,19 @@ def test_a_stranger_name_is_not_answered_on_loopback(served: Running) -> None:
         assert served.client.get("/v1/shop", headers={"host": host}).status_code == status
 
 
+def test_no_page_of_another_origin_is_answered_on_loopback(served: Running) -> None:
+    for origin, status in ((served.address, 200), ("https://evil.example", 403), ("null", 403)):
+        told = served.client.get("/v1/shop", headers={"origin": origin})
+        assert told.status_code == status, origin
+        assert "access-control-allow-origin" not in told.headers
+
+
 def test_with_a_key_only_its_bearer_is_answered(simple_home: Path) -> None:
     with running(simple_home, env={"INTENTLY_KEY": KEY}) as service:
         asked = service.client.get
         for given in ({}, {"authorization": "Bearer wrong"}, {"authorization": KEY}, {"authorization": "é"}):
             raw = {name: value.encode("latin-1") for name, value in given.items()}
-            for path in ("/v1/shop", "/metrics", "/openapi.json", "/v1/nothing"):
+            for path in ("/v1/shop", "/openapi.json", "/v1/nothing"):
                 answer = asked(path, headers=raw)
                 assert answer.status_code == 401
                 assert answer.headers["www-authenticate"] == "Bearer"

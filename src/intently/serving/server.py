@@ -42,10 +42,11 @@ def serve(settings: Settings, on_ready: Callable[[str], None] | None = None) -> 
     app = make_app(engine, doors, threads=threads)
     config = uvicorn.Config(
         app,
-        http=express(Door(engine, app)),
+        http=express(Door(engine, app), settings.limits.connections),
         ws="none",
-        log_level="warning",
+        log_level="error",  # below it, uvicorn writes a line for whatever a stranger sends
         access_log=False,
+        proxy_headers=False,  # whose word is taken is a setting of ours
         server_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=10,
@@ -89,7 +90,8 @@ def doors_of(settings: Settings) -> Doors:
             f"now:\n\n    {text}\n\nSend it as 'Authorization: Bearer <key>'. "
             f"`intently keys` makes, lists and ends keys; this one is {key.id}.\n"
         )
-    return Doors(ring, needed, outside, frozenset(one.encode() for one in settings.origins))
+    origins = frozenset(one.encode() for one in settings.origins)
+    return Doors(ring, needed, outside, origins, settings.limits)
 
 
 def own_key() -> str:

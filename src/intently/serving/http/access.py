@@ -49,12 +49,15 @@ class Access:
             if scope not in RANK:
                 raise ValueError(f"{route.path}: scope {scope!r}; allowed: {', '.join(RANK)}")
             self._routes.append((route, Entry(route.path, cast(Scope, scope), route.path in vital)))
-        plain = [route.path for route, _ in self._routes if "{" not in route.path]
         self._plain: dict[tuple[str, str], Entry] = {}
-        for path in plain:
-            for method in self.methods(path):
-                if entry := self._match(method, path):
-                    self._plain[method, path] = entry
+        for route, _ in self._routes:
+            for method in () if "{" in route.path else self.methods(route.path):
+                if entry := _first(self._routes, method, route.path):
+                    self._plain[method, route.path] = entry
+        patterns = [pair for pair in self._routes if "{" in pair[0].path]
+        begins = {_begin(route.path) for route, _ in patterns if "{" not in _begin(route.path)}
+        self._near = {begin: [p for p in patterns if _could(p[0].path, begin)] for begin in begins}
+        self._far = [pair for pair in patterns if "{" in _begin(pair[0].path)]
 
     def find(self, method: str, path: str) -> Entry | None:
         """The route that would answer."""
@@ -63,7 +66,7 @@ class Access:
             return found
         if path.startswith(STATIC):
             return _FILES if method in ("GET", "HEAD") else None
-        return self._match(method, path)
+        return _first(self._near.get(_begin(path), self._far), method, path)
 
     def methods(self, path: str) -> list[str]:
         """Methods that some route answers at this path, sorted."""
@@ -73,8 +76,28 @@ class Access:
             {m for route, _ in self._routes if route.path_regex.match(path) for m in route.methods or ()}
         )
 
-    def _match(self, method: str, path: str) -> Entry | None:
-        for route, entry in self._routes:
-            if method in (route.methods or ()) and route.path_regex.match(path):
-                return entry
-        return None
+
+def _first(routes: Sequence[tuple[Route, Entry]], method: str, path: str) -> Entry | None:
+    for route, entry in routes:
+        if method in (route.methods or ()) and route.path_regex.match(path):
+            return entry
+    return None
+
+
+def _begin(path: str) -> str:
+    """The first two words of a path.
+
+    >>> _begin("/v1/users/u1/history"), _begin("/healthz")
+    ('/v1/users', '/healthz')
+    """
+    return "/".join(path.split("/", 3)[:3])
+
+
+def _could(template: str, begin: str) -> bool:
+    """Whether a path that begins so may fit the template.
+
+    >>> [_could(one, "/v1/users") for one in ("/v1/users/{id}", "/v1/items/{id}", "/{any}")]
+    [True, False, True]
+    """
+    fixed = template.partition("{")[0]
+    return _begin(template) == begin if fixed.count("/") > 2 else begin.startswith(fixed)

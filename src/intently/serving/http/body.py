@@ -117,4 +117,4 @@ async def _bytes(request: Request) -> bytes:
 
 def _too_large() -> RefusedError:
     hint = "send fewer at a time: at most 1000 events or pairs"
-    return refuse(413, f"a body may have {MAX_BYTES:,} bytes at most", hint, {"connection": "close"})
+    return refuse(413, f"a body may have {MAX_BYTES:,} bytes at most", hint)

@@ -54,7 +54,7 @@ class Door:
             return False
         clock = self._engine.clock
         rows = plain_rows(body, clock.now(), clock.latest())
-        if rows is None or not self._gate.passes(scope | {"path": ROUTE, "method": "POST"}):
+        if rows is None or not self._gate.passes(scope, "POST", ROUTE):
             return False
         try:
             self._engine.ledger.hand_over(rows, short.told, short.connection.loop)
@@ -137,7 +137,7 @@ class Express(Connection):
     def on_headers_complete(self) -> None:
         """The head is whole: may the request go the short way?"""
         if self.url == PATH and self.parser.get_method() == b"POST" and self._is_free():
-            self._parts = []
+            self._parts, self._in_head = [], False  # the timer of the head goes on
         else:
             super().on_headers_complete()
 
@@ -158,6 +158,7 @@ class Express(Connection):
         if self.door.enter(short, self.scope, b"".join(self._parts)):  # type: ignore[arg-type]
             self._parts = None
             self.head_is_whole()
+            self.message_is_whole()
             return
         self.cycle = before
         self._go_long()
@@ -183,9 +184,9 @@ class Express(Connection):
             super().on_body(part)
 
 
-def express(door: Door) -> type[Express]:
-    """The class of connections that lead to this door."""
-    return type("ExpressToDoor", (Express,), {"door": door})
+def express(door: Door, max_open: int = Connection.max_open) -> type[Express]:
+    """The class of connections that lead to this door, and how many of them there may be."""
+    return type("ExpressToDoor", (Express,), {"door": door, "max_open": max_open})
 
 
 def _raw(headers: RawHeaders, body: bytes) -> bytes:

@@ -7,20 +7,25 @@ stranger's page that points its own name here (DNS rebinding), or asks from afar
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from intently.config import Limits
 from intently.serving.http.access import Access, Entry
 from intently.serving.http.keyring import KeyRing
+from intently.serving.http.limits import Buckets, Guesses, whose
 from intently.serving.http.metrics import Metrics
-from intently.serving.http.problems import problem
+from intently.serving.http.problems import problem, wait
 from intently.serving.shapes.caller import ANYONE, LOCAL, Caller
 
 LOOPBACK: Final = frozenset({b"127.0.0.1", b"localhost", b"::1"})
 PREFLIGHT_S: Final = 600
+BUSY_S: Final = 1.0
+PASSED: Final = Response()
+"""Stands in a scope for: judged already, and let in."""
 
 SECURITY_HEADERS: Final = {
     "content-security-policy": (
@@ -44,13 +49,15 @@ class Doors:
     """Who may come in.
 
     keys: what is recognised. needed: whether nothing but open routes is answered without a key. any_host:
-    whether names other than loopback may be asked. origins: of pages that may ask browser routes.
+    whether names other than loopback may be asked. origins: of pages that may ask browser routes. limits:
+    how much.
     """
 
     keys: KeyRing
     needed: bool = False
     any_host: bool = False
     origins: frozenset[bytes] = frozenset()
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(slots=True)
@@ -62,6 +69,7 @@ class Head:
     origin: bytes = b""
     shown: bytes = b""
     asks_method: bytes = b""
+    forwarded: bytes = b""
 
 
 class Gate:
@@ -72,6 +80,11 @@ class Gate:
         self.metrics = metrics
         self._access = access
         self._doors = doors
+        self._busy = 0
+        self._guesses = Guesses()
+        self._sessions = Buckets(doors.limits.session_per_s)
+        self._addresses = Buckets(doors.limits.address_per_s)
+        self._keys = Buckets(doors.limits.key_per_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -90,17 +103,26 @@ class Gate:
                 message["headers"] = _joined(message["headers"], added)
             await send(message)
 
+        judged = scope.pop("judged", None) or self._refusal(scope, entry, head, began)
+        refused = None if judged is PASSED else judged
+        self._busy += 1
         try:
-            await (self._refusal(scope, entry, head) or self._app)(scope, receive, guarded)
+            await (refused or self._app)(scope, receive, guarded)
         finally:
+            self._busy -= 1
             self.metrics.answered(entry.path if entry else "other", status, time.perf_counter() - began)
 
-    def passes(self, scope: Scope) -> bool:
-        """Whether a request that never reaches the application is let in, for whomever it may speak."""
-        entry = self._access.find(scope["method"], scope["path"])
-        return self._refusal(scope, entry, _head(scope)) is None and not scope["caller"].bound
+    def passes(self, scope: Scope, method: str, path: str) -> bool:
+        """Whether a request that need not reach the application is let in, for whomever it may speak.
 
-    def _refusal(self, scope: Scope, entry: Entry | None, head: Head) -> Response | None:
+        What is found is kept in the scope, so that a request that goes on as usual is judged only once.
+        """
+        asked = {**scope, "method": method, "path": path}
+        refused = self._refusal(asked, self._access.find(method, path), _head(asked), time.perf_counter())
+        scope["judged"], scope["caller"] = refused or PASSED, asked.get("caller", ANYONE)
+        return refused is None and not scope["caller"].bound
+
+    def _refusal(self, scope: Scope, entry: Entry | None, head: Head, now_s: float) -> Response | None:
         """What ends the request here; otherwise the caller is in the scope, and it goes on."""
         if head.hosts > 1 or (not head.hosts and scope["http_version"] == "1.1"):
             return problem(400, "a request names its host once", "send one header: Host")
@@ -111,30 +133,65 @@ class Gate:
         if entry is not None and entry.scope == "open":
             scope["caller"] = ANYONE
             return None
-        caller = self._caller(head)
+        address = self._address(scope, head)
+        caller = self._caller(head, address, now_s)
         if isinstance(caller, Response):
             return caller
+        if wait_s := self._wait_s(caller, address, now_s):
+            return wait(429, "more was asked than this caller may", wait_s)
         if entry is None:
             return self._unknown(scope["path"])
         if not caller.may(entry.scope):
             hint = f"this key has the scope {caller.scope}; the route asks for {entry.scope}"
             return problem(403, "the key shown may not ask this", hint)
+        if self._busy >= self._doors.limits.at_once and not entry.vital:
+            return wait(503, "too many requests are in work", BUSY_S)
         scope["caller"] = caller
         return None
 
-    def _caller(self, head: Head) -> Caller | Response:
+    def _caller(self, head: Head, address: str, now_s: float) -> Caller | Response:
         """Who asks, or why nobody may."""
         keys = self._doors.keys
         if head.shown and not keys.empty:
+            if blocked_s := self._guesses.blocked_s(address, now_s):
+                return wait(429, "too many wrong keys came from this address", blocked_s)
             scheme, _, shown = head.shown.partition(b" ")
-            found = keys.find(shown.strip()) if scheme.lower() == b"bearer" else None
-            return found or _unauthorised("the key shown is not, or no longer, a key of this service")
+            found = keys.find(shown.strip()) if scheme.lower() == b"bearer" else "wrong"
+            if isinstance(found, Caller):
+                return found
+            if found == "wrong":
+                self._guesses.wrong(address, now_s)
+            return self._stranger("the key shown is not, or no longer, a key of this service", address, now_s)
         if self._doors.needed:
-            return _unauthorised("this needs the service's key")
+            return self._stranger("this needs the service's key", address, now_s)
         if head.origin and not _same(head.origin, head.host) and head.origin not in self._doors.origins:
             hint = "name the origin in the setting `origins`"
             return problem(403, "pages of another origin are not answered without a key", hint)
         return LOCAL
+
+    def _stranger(self, detail: str, address: str, now_s: float) -> Response:
+        """A 401, or a 429 to who asks for it too often."""
+        if wait_s := self._addresses.take(address, now_s):
+            return wait(429, "too much was asked without a key", wait_s)
+        hint = "send the header: Authorization: Bearer <key>"
+        return problem(401, detail, hint, headers={"www-authenticate": "Bearer"})
+
+    def _wait_s(self, caller: Caller, address: str, now_s: float) -> float:
+        """0.0 when this caller may ask now."""
+        if caller is LOCAL:
+            return 0.0
+        if not caller.bound:
+            return self._keys.take(caller.key_id, now_s)
+        own = f"{caller.key_id} {caller.session_id}"
+        return self._addresses.take(address, now_s) or self._sessions.take(own, now_s)
+
+    def _address(self, scope: Scope, head: Head) -> str:
+        """Whose requests these are: the peer's, or what our own proxy says it saw."""
+        client = scope.get("client")
+        peer = str(client[0]) if client else ""
+        if head.forwarded and peer == self._doors.limits.proxy:
+            peer = head.forwarded.rpartition(b",")[2].strip()[:64].decode("latin-1")
+        return whose(peer)
 
     def _preflight(self, path: str, head: Head) -> Response:
         """A browser asks whether a page of another origin may ask; only browser routes may be."""
@@ -188,12 +245,9 @@ def _head(scope: Scope) -> Head:
             head.origin = value
         elif name == b"access-control-request-method":
             head.asks_method = value
+        elif name == b"x-forwarded-for":
+            head.forwarded = value
     return head
-
-
-def _unauthorised(detail: str) -> Response:
-    hint = "send the header: Authorization: Bearer <key>"
-    return problem(401, detail, hint, headers={"www-authenticate": "Bearer"})
 
 
 def _same(origin: bytes, host: bytes) -> bool:

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import hmac
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, Literal, cast
 
 from intently.errors import ConfigError
-from intently.serving.http.keys import Kept, Key, KeyBook, day, digest
+from intently.serving.http.keys import DAY_S, Kept, Key, KeyBook, day, digest
 from intently.serving.http.tokens import Shown, named, taken_apart
 from intently.serving.shapes.caller import Caller, Scope
 
 LOOK_S: Final = 0.5
 MAX_SHOWN: Final = 2048
+MAX_KNOWN: Final = 10_000
 OWN: Final = "INTENTLY_KEY"
+Ill = Literal["wrong", "over"]
+"""A guess, or what was right once: expired, revoked, or no key to be shown."""
+
 log = logging.getLogger("intently.serving")
 
 
@@ -38,7 +43,9 @@ class KeyRing:
         self._kept = self._book.read()
         self._candidates: list[tuple[Key | None, bytes]] = []
         self._signers: dict[str, tuple[Key, bytes]] = {}
-        self._used: dict[str, str] = {}
+        self._noted: set[str] = set()
+        self._noted_day = 0
+        self._known: dict[bytes, tuple[Caller, float]] = {}
         self._writing = threading.Lock()
         self.look()
 
@@ -54,38 +61,57 @@ class KeyRing:
             k.scope == "admin" and k.state(now_s) == "live" for k in self._kept.keys
         )
 
-    def find(self, shown: bytes) -> Caller | None:
-        """Who shows this key or session token; None when it is not, or no longer, right."""
+    def find(self, shown: bytes) -> Caller | Ill:
+        """Who shows this key or session token, or why it opens nothing."""
         now_s = self._now()
         if not 0.0 <= now_s - self._looked_s < LOOK_S:
             self.look()
         if len(shown) > MAX_SHOWN:
-            return None
+            return "wrong"
+        known = self._known.get(shown)
+        if known is not None and now_s < known[1]:
+            return known[0]
         token = taken_apart(shown)
-        return self._holder(shown, now_s) if token is None else self._visitor(token, now_s)
+        return self._holder(shown, now_s) if token is None else self._visitor(shown, token, now_s)
 
-    def _holder(self, shown: bytes, now_s: float) -> Caller | None:
+    def _holder(self, shown: bytes, now_s: float) -> Caller | Ill:
         """Every candidate is compared, in a time that says nothing about which was near."""
         given, found, own = digest(self._kept.salt, shown), None, False
         for key, kept in self._candidates:
             if hmac.compare_digest(given, kept):
                 found, own = key, key is None
         if own:
-            return Caller(OWN, "admin")
-        if found is None or found.scope == "browser" or found.state(now_s) != "live":
-            return None  # a browser key signs tokens; shown itself it opens nothing
+            return self._keep(shown, Caller(OWN, "admin"), math.inf)
+        if found is None:
+            return "wrong"
+        if found.scope == "browser" or found.state(now_s) != "live":
+            return "over"  # a browser key signs tokens; shown itself it opens nothing
         self._note(found, now_s)
-        return Caller(found.id, cast(Scope, found.scope))
+        caller = Caller(found.id, cast(Scope, found.scope))
+        return self._keep(shown, caller, math.inf if found.expires_s is None else found.expires_s)
 
-    def _visitor(self, token: Shown, now_s: float) -> Caller | None:
-        """The session and user of a token that a live browser key signed."""
+    def _visitor(self, shown: bytes, token: Shown, now_s: float) -> Caller | Ill:
+        """The session and user of a token that a live browser key signed; known from then on."""
         key, secret = self._signers.get(token.key_id, (None, self._kept.salt))
-        right = token.signed_by(secret)
-        who = named(token.payload, now_s) if right and key is not None else None
-        if key is None or who is None or key.state(now_s) != "live":
-            return None
+        if not token.signed_by(secret) or key is None:
+            return "wrong"
+        who = named(token.payload, now_s)
+        if who is None or key.state(now_s) != "live":
+            return "over"
         self._note(key, now_s)
-        return Caller(key.id, "browser", who[1], who[0])
+        found = Caller(key.id, "browser", who.user_id, who.session_id)
+        return self._keep(shown, found, min(who.expires_s, key.expires_s or who.expires_s))
+
+    def _keep(self, shown: bytes, found: Caller, until_s: float) -> Caller:
+        """Remember what was right, until the file changes, so that it is not worked out again.
+
+        The look-up is by a hash that only this process knows, and bytes are compared only where all 64 bits
+        of it agree: how long it takes says nothing of what would be right.
+        """
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()
+        self._known[shown] = (found, until_s)
+        return found
 
     def look(self) -> None:
         """Read the file if it changed since the last look; never raises."""
@@ -102,17 +128,21 @@ class KeyRing:
         except ConfigError as error:
             log.warning("%s; the keys known so far stay", error.message)
         self._seen = seen
-        live = [key for key in self._kept.keys if key.revoked_s is None]
-        self._candidates = [(key, bytes.fromhex(key.digest)) for key in live]
-        self._signers = {key.id: (key, bytes.fromhex(key.signs)) for key in live if key.signs}
+        self._known.clear()
+        self._candidates = [(key, bytes.fromhex(key.digest)) for key in self._kept.keys]
+        self._signers = {key.id: (key, bytes.fromhex(key.signs)) for key in self._kept.keys if key.signs}
         if self._own:
             self._candidates.append((None, digest(self._kept.salt, self._own)))
 
     def _note(self, key: Key, now_s: float) -> None:
         """Once a day and key: a thread writes that it is in use."""
-        today = day(now_s)
-        if key.used != today and self._used.get(key.id) != today:
-            self._used[key.id] = today
+        if key.id in self._noted and self._noted_day == now_s // DAY_S:
+            return
+        if self._noted_day != now_s // DAY_S:
+            self._noted_day = int(now_s // DAY_S)
+            self._noted.clear()
+        self._noted.add(key.id)
+        if key.used != (today := day(now_s)):
             threading.Thread(target=self._write, args=({key.id: today},), daemon=True).start()
 
     def _write(self, days: dict[str, str]) -> None:

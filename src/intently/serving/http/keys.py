@@ -27,6 +27,7 @@ from intently.serving.http.tokens import signing_secret
 
 MADE_SCOPES: Final = ("browser", "server", "admin")
 MAX_LIVE: Final = 100
+MAX_ENDED: Final = 100
 MAX_DAYS: Final = 3650
 DAY_S: Final = 86400.0
 LAYOUT: Final = 1
@@ -99,7 +100,8 @@ class KeyBook:
             if sum(key.state(now_s) == "live" for key in kept.keys) >= MAX_LIVE:
                 raise InputError(f"{MAX_LIVE} keys are live already", hint="revoke those not used any more")
             made = Key(ident, scope, digest(kept.salt, text.encode()).hex(), signs, now_s, expires_s)
-            return replace(kept, keys=(*kept.keys, made))
+            ended = [key for key in kept.keys if key.state(now_s) != "live"][:-MAX_ENDED]
+            return replace(kept, keys=(*(key for key in kept.keys if key not in ended), made))
 
         return text, self._change(add).keys[-1]
 

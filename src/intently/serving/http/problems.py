@@ -6,12 +6,17 @@ listed, and what cannot be encoded is replaced.
 
 from __future__ import annotations
 
+from math import ceil
+from typing import Any, Final
+
 import orjson
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
 from intently.errors import IntentlyError
 from intently.serving.shapes.faults import FIELD, MAX_ERRORS, clip, field_errors
+
+MAX_BYTES: Final = 4096
 
 
 class RefusedError(Exception):
@@ -46,6 +51,8 @@ TITLES = {
     415: "this type of body is not read",
     421: "not the host asked for",
     422: "the request cannot be used",
+    429: "too many requests",
+    431: "the headers are too large",
     500: "the service failed",
     503: "not ready",
     507: "the disk is full",
@@ -60,17 +67,34 @@ def problem(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """The response; `detail` and `hint` are clipped."""
-    title = TITLES.get(status, "the request failed")
-    body = {
+    return Response(written(status, detail, hint, errors), status, headers, "application/problem+json")
+
+
+def written(
+    status: int, detail: str, hint: str = "", errors: list[dict[str, str | int]] | None = None
+) -> bytes:
+    """The body of a problem."""
+    body: dict[str, Any] = {
         "type": f"urn:intently:problem:{status}",
-        "title": title,
+        "title": TITLES.get(status, "the request failed"),
         "status": status,
         "detail": clip(detail),
         "hint": clip(hint),
     }
     if errors:
         body["errors"] = errors[:MAX_ERRORS]
-    return Response(orjson.dumps(body), status, headers, "application/problem+json")
+    text = orjson.dumps(body)
+    while len(text) > MAX_BYTES and body.get("errors"):
+        body["errors"] = body["errors"][: len(body["errors"]) // 2]
+        text = orjson.dumps(body)
+    return text
+
+
+def wait(status: int, detail: str, wait_s: float, hint: str = "") -> Response:
+    """A refusal that says when to come back."""
+    seconds = max(1, ceil(wait_s))
+    told = hint or f"ask again in {seconds} s"
+    return problem(status, detail, told, headers={"retry-after": str(seconds)})
 
 
 def refuse(status: int, detail: str, hint: str = "", headers: dict[str, str] | None = None) -> RefusedError:

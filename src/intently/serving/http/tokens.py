@@ -71,8 +71,17 @@ def taken_apart(token: bytes) -> Shown | None:
     return Shown(key_id, token[: token.rindex(b".")], payload, signature)
 
 
-def named(payload: bytes, now_s: float) -> tuple[str, str | None] | None:
-    """Session and user of a payload whose signature was right; None when it is over, or not well made."""
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Whom a token speaks for, and until when."""
+
+    session_id: str
+    user_id: str | None
+    expires_s: float
+
+
+def named(payload: bytes, now_s: float) -> Named | None:
+    """What a payload says whose signature was right; None when it is over, or not well made."""
     try:
         held = orjson.loads(payload)
     except orjson.JSONDecodeError:
@@ -85,8 +94,8 @@ def named(payload: bytes, now_s: float) -> tuple[str, str | None] | None:
     if not _is_id(session):
         return None
     if user is None:
-        return session, None
-    return (session, user) if _is_id(user) else None
+        return Named(session, None, expires)
+    return Named(session, user, expires) if _is_id(user) else None
 
 
 def _is_id(value: object) -> TypeGuard[str]:
