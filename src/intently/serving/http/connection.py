@@ -70,6 +70,8 @@ class Connection(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
                 self._refuse(431, f"more than {HEAD_BYTES:,} bytes of headers", "send fewer or shorter ones")
+            elif self._head_timer is None:  # most heads come whole, and need none
+                self._head_timer = self.loop.call_later(HEAD_S, self._end)
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is refused like everything else."""
@@ -79,8 +81,6 @@ class Connection(HttpToolsProtocol):
         """A request begins."""
         super().on_message_begin()
         self._head_bytes, self._in_head, self._whole, self._drained = 0, True, False, 0
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_S, self._end)
 
     def on_headers_complete(self) -> None:
         """The head is whole."""

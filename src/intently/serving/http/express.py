@@ -8,6 +8,7 @@ application, as if this file did not exist; both answer the same, which tests ch
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any, ClassVar, Final
 
@@ -41,6 +42,7 @@ class Door:
         self._gate = gate
         self._dated: RawHeaders = []
         self._known: dict[tuple[int, int], bytes] = {}
+        self._figures = Figures()
 
     def enter(self, short: Short, scope: dict[str, Any], body: bytes) -> bool:
         """Hand the events of a request to the ledger; False when it has to go the long way."""
@@ -68,7 +70,8 @@ class Door:
             response = of_error(outcome)
             return response.status_code, _raw([*dated, *response.raw_headers], bytes(response.body))
         n, accepted = len(outcome), sum(outcome)
-        self._gate.metrics.received(accepted, n - accepted, 0)
+        self._figures.accepted += accepted
+        self._figures.duplicates += n - accepted
         if dated is not self._dated:  # uvicorn makes the list anew with every second's date
             self._dated = dated
             self._known.clear()
@@ -79,9 +82,28 @@ class Door:
             found = self._known[n, accepted] = _raw([*dated, *headers], said)
         return 200, found
 
-    def count(self, status: int, seconds: float) -> None:
-        """Count one answer."""
-        self._gate.metrics.answered(ROUTE, status, seconds)
+    def count(self, status: int, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
+        """Count one answer; those of a group are counted together when all are sent."""
+        times = self._figures.seconds
+        if not times:
+            loop.call_soon(self._counted)
+        times.setdefault(status, []).append(seconds)
+
+    def _counted(self) -> None:
+        figures, self._figures = self._figures, Figures()
+        self._gate.metrics.received(figures.accepted, figures.duplicates, 0)
+        for status, seconds in figures.seconds.items():
+            self._gate.metrics.answered(ROUTE, status, *seconds)
+
+
+class Figures:
+    """What is counted once a group rather than once an event."""
+
+    __slots__ = ("accepted", "duplicates", "seconds")
+
+    def __init__(self) -> None:
+        self.accepted = self.duplicates = 0
+        self.seconds: dict[int, list[float]] = {}
 
 
 class Short:
@@ -109,7 +131,7 @@ class Short:
         connection = self.connection
         status, rest = self._door.answer(outcome, connection.server_state.default_headers)
         self.response_complete = True
-        self._door.count(status, time.perf_counter() - self._began)
+        self._door.count(status, time.perf_counter() - self._began, connection.loop)
         if connection.transport.is_closing():
             return
         closing = b"" if self.keep_alive else b"connection: close\r\n"
