@@ -33,6 +33,10 @@ MAX_NUMBER: Final = 1e15
 MAX_ID: Final = 512
 """Longest id in characters."""
 
+SEARCH: Final = "search:"
+"""A search names no item: this and its words stand in for one. Such rows are kept and count once, but are no
+items: `items`, `counts` and `events` leave them out."""
+
 EventRow = tuple[Any, ...]
 """One event as a plain tuple in the order of EVENT_TYPES, its event as a code; checked before."""
 

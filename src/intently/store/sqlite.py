@@ -27,7 +27,7 @@ from intently.errors import StoreError, StoreFullError
 from intently.schema import LongArray
 from intently.store import attributes as attr
 from intently.store.append import FOLD, WRITTEN, Appended, Appender
-from intently.store.base import NUMBERS, Added, Counts, EventRow, EventRows, TableRows, typed_events
+from intently.store.base import NUMBERS, SEARCH, Added, Counts, EventRow, EventRows, TableRows, typed_events
 from intently.store.erase import ERASED, erase_user
 from intently.store.identity import identities, micros
 
@@ -50,6 +50,7 @@ CREATE TABLE folded (row INTEGER NOT NULL);
 INSERT INTO folded VALUES (0)
 """
 _READ: Final = "SELECT row, user, item, event, time_us, value, quantity, price, session_id FROM events"
+_SEARCHES: Final = "SELECT count(*) FROM items WHERE id >= ? AND id < ?"
 _PUT: Final = (
     "INSERT INTO {table} (id, attributes) VALUES (?, ?)"
     " ON CONFLICT (id) DO UPDATE SET attributes = excluded.attributes"
@@ -168,7 +169,7 @@ class SqliteStore:
             frame = _columns(db.execute(f"{_READ} WHERE row > ? ORDER BY row", (row,)))
             users = _names(db, "users", frame["user"])
             items = _names(db, "items", frame["item"])
-        return frame.select(
+        named = frame.select(
             "row",
             users.alias("user_id"),
             items.alias("item_id"),
@@ -177,6 +178,7 @@ class SqliteStore:
             *NUMBERS,
             "session_id",
         )
+        return named.filter(~pl.col("item_id").str.starts_with(SEARCH))
 
     def last_row(self) -> int:
         """See EventStore.last_row."""
@@ -197,6 +199,7 @@ class SqliteStore:
             found = [
                 db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("events", "items", "users")
             ]
+            found[1] -= db.execute(_SEARCHES, (SEARCH, SEARCH[:-1] + ";")).fetchone()[0]  # ';' follows ':'
         return Counts(*found)
 
     def close(self) -> None:
@@ -323,7 +326,7 @@ class SqliteStore:
     def _table(self, table: str, key: str) -> pl.DataFrame:
         with self._read() as db:
             rows = db.execute(f"SELECT id, attributes FROM {table} ORDER BY key").fetchall()
-        rows = [row for row in rows if not row[0].startswith(ERASED)]
+        rows = [row for row in rows if not row[0].startswith((ERASED, SEARCH))]
         return attr.to_frame(key, [row[0] for row in rows], [attr.from_json(row[1]) for row in rows])
 
 

@@ -20,11 +20,15 @@ Shape = TypeVar("Shape", bound=BaseModel)
 
 
 async def read_json(request: Request) -> Any:
-    """The body as JSON.
+    """The body as JSON; see read_bytes and parsed for what is refused."""
+    return parsed(await read_bytes(request))
+
+
+async def read_bytes(request: Request) -> bytes:
+    """A body that says it is JSON.
 
     Refuses another content type (415; it also keeps out forms that a stranger's page could send), more
-    than MAX_BYTES (413), a body that takes longer than BODY_S (408) and what is no JSON (400): NaN,
-    Infinity, 1e400, lone surrogates and deep nesting are none.
+    than MAX_BYTES (413) and a body that takes longer than BODY_S (408).
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -32,7 +36,14 @@ async def read_json(request: Request) -> Any:
         raise refuse(415, f"got a body of type {clip(kind or 'none given', 60)!r}", hint)
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise refuse(415, "compressed bodies are not read", "send it as it is")
-    body = await _bytes(request)
+    return await _bytes(request)
+
+
+def parsed(body: bytes) -> Any:
+    """Bytes as JSON.
+
+    Refuses what is none (400): nothing, NaN, Infinity, 1e400, lone surrogates and deep nesting.
+    """
     if not body.strip():
         raise refuse(400, "the body is empty", "send a JSON object")
     try:

@@ -16,6 +16,7 @@ from intently.serving.shapes.common import MAX_NUMBER, MAX_TEXT
 from intently.serving.shapes.events import MAX_EVENTS, moment
 from intently.serving.state.guests import GUEST, guest_id
 from intently.store import EventRow
+from intently.store.base import SEARCH
 
 _CODES: Final = EVENT_CODES | {alias: EVENT_CODES[name] for alias, name in EVENT_ALIASES.items()}
 
@@ -66,7 +67,7 @@ def plain_rows(body: bytes, now_s: float, latest_s: float) -> list[EventRow] | N
 def _row(one: PlainEvent, now_s: float, latest_s: float) -> EventRow | None:
     user_id, item_id, session_id = one.user_id, one.item_id, one.session_id
     code = _CODES.get(one.event)
-    if code is None or not _is_fine(item_id) or not (session_id is None or _is_fine(session_id)):
+    if code is None or not _is_fine(item_id) or item_id.startswith(SEARCH):
         return None
     if user_id is None:
         if session_id is None:
@@ -75,6 +76,8 @@ def _row(one: PlainEvent, now_s: float, latest_s: float) -> EventRow | None:
     elif not _is_fine(user_id) or user_id.startswith(GUEST):
         return None
     event_id, answer_id = one.event_id, one.recommendation_id
+    if not (session_id is None or _is_fine(session_id)):
+        return None
     if not (event_id is None or _is_fine(event_id)) or not (answer_id is None or _is_fine(answer_id)):
         return None
     time_s = now_s if one.timestamp is None else moment(one.timestamp)

@@ -14,6 +14,7 @@ from intently.schema import EVENT_ALIASES, EVENTS
 from intently.serving.shapes.common import Id, Number, Request, Short
 
 MAX_EVENTS = 1000
+MAX_LISTED = 1000
 
 
 def _event_name(value: str) -> str:
@@ -68,19 +69,27 @@ class EventBatch(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An event that cannot be used: its place in the request, the field and why."""
+    """An event that cannot be used: its place in the request, the field and why.
+
+    code: missing, unknown_field, not_json, in_the_future, reserved or invalid.
+    """
 
     index: int
     field: str
     reason: str
+    code: str = "invalid"
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """Accepted ones are on disk. received = accepted + duplicates + rejected."""
+    """Accepted ones are on disk. received = accepted + duplicates + rejected.
+
+    ignored: messages of another system that say nothing of items. The first MAX_LISTED errors are listed.
+    """
 
     received: int
     accepted: int
     duplicates: int
     rejected: int
     errors: list[Rejected] = field(default_factory=list)
+    ignored: int = 0

@@ -19,6 +19,7 @@ class FieldError:
 
     field: str
     reason: str
+    code: str = "invalid"
 
 
 def field_errors(error: ValidationError, shape: type[BaseModel]) -> list[FieldError]:
@@ -33,9 +34,9 @@ def _field_error(detail: ErrorDetails, shape: type[BaseModel]) -> FieldError:
     if detail["type"] == "extra_forbidden":
         near = difflib.get_close_matches(field[:40], shape.model_fields, n=1)
         asked = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(shape.model_fields)}"
-        return FieldError(field, f"unknown field; {asked}")
+        return FieldError(field, f"unknown field; {asked}", "unknown_field")
     if detail["type"] == "missing":
-        return FieldError(field, "is missing")
+        return FieldError(field, "is missing", "missing")
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return FieldError(field, clip(message))
 

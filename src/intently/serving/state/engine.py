@@ -31,6 +31,7 @@ from intently.serving.state.model import LiveModel, Standing
 from intently.serving.state.newcomers import Newcomers
 from intently.serving.state.profiles import Profiles
 from intently.serving.state.readings import Readings
+from intently.serving.state.receipts import Receipts
 from intently.serving.state.scenarios import scenarios_of
 from intently.serving.state.served import Pages, Served
 from intently.serving.state.view import View
@@ -50,6 +51,7 @@ class Engine:
         self.settings = settings
         self.store = store or SqliteStore(settings.store_path)
         self.ledger = Ledger(self.store)
+        self.receipts = Receipts(settings.home / "receipts.db")
         self.memory: Memory = self.ledger.memory
         self.clock = ShopClock(self.memory.end_s)
         self.catalogue = Catalogue(self.memory.items)
@@ -86,6 +88,7 @@ class Engine:
         self.ledger.stop()
         self.decisions.stop()
         self.store.close()
+        self.receipts.close()
 
     def forget(self, user_id: str) -> None:
         """A user was erased: nothing of them is in any answer from now on."""

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from intently.errors import IntentlyError, NotReadyError, StoreFullError
 from intently.serving.state.memory import Memory
 from intently.store import Appended, EventRow, SqliteStore
+from intently.store.base import SEARCH
 
 log = logging.getLogger("intently.serving")
 
@@ -144,11 +145,14 @@ class Ledger:
         self._row = min(self._row, done.first_row - 1)  # numbers of erased rows are given again
         if done.first_row != self._row + 1 and not self._look(until=done.first_row):
             return  # they are on disk, and will be read from there
+        self._row = done.first_row - 1
         remember = self.memory.add
         for row, new in zip(rows, done.fresh, strict=True):
-            if new:
+            if not new:
+                continue
+            self._row += 1
+            if not row[1].startswith(SEARCH):
                 remember(row[0], row[1], row[2], round(row[3] * 1e6) / 1e6, row[7])
-                self._row += 1
 
     def _failure(self, error: Exception) -> IntentlyError:
         message = error.message if isinstance(error, IntentlyError) else type(error).__name__
@@ -163,8 +167,10 @@ class Ledger:
     def _look(self, until: int | None = None) -> bool:
         """Take in what another process stored, up to a row; False when the store could not be read."""
         try:
-            if until is not None or self._store.last_row() > self._row:
+            last = self._store.last_row() if until is None else until - 1
+            if last > self._row:
                 self._read_on(until)
+                self._row = max(self._row, last)
         except Exception as error:
             log.warning("the store could not be read: %s", type(error).__name__)
             return False
