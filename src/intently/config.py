@@ -65,6 +65,10 @@ class Settings(BaseModel):
         description="[scenarios.NAME]: what lists of that name are made of (serving/state/scenarios.py)",
     )
     limits: Limits = Field(default=Limits(), description="[limits]: how much may be asked")
+    online: bool = Field(default=True, description="learn the ranking's last layer while serving")
+    attribution_hours: float = Field(
+        default=24.0, gt=0, le=24 * 90, description="what is met so long after a list counts as its outcome"
+    )
     require_key: bool = Field(default=False, description="ask for a key on loopback too, behind a proxy")
     origins: tuple[str, ...] = Field(
         default=(), description="of pages that may ask from a browser, as https://shop.example"

@@ -1,6 +1,7 @@
 """A list of items, stage by stage.
 
-    bars -> filters -> candidates -> boosts -> fatigue -> fill -> caps and pins -> page -> suggestions
+    bars -> filters -> candidates -> learned -> boosts
+    -> fatigue -> fill -> caps and pins -> page -> suggestions
 
 What must not be answered is decided first, so that the list can be filled behind it; the model ranks; where
 it has too little to say, `filled_by` and each item's `source` say who did.
@@ -14,7 +15,7 @@ import time
 import numpy as np
 
 from intently.errors import InputError
-from intently.serving.answer import bars, candidates, ruled
+from intently.serving.answer import bars, candidates, learned, ruled
 from intently.serving.answer.draft import CODE, Draft
 from intently.serving.answer.fill import fill, filled_by
 from intently.serving.answer.kept import keep
@@ -95,6 +96,7 @@ def make(engine: Engine, draft: Draft) -> None:
     bars.collect(engine, draft)
     ruled.sift(engine, draft)
     candidates.gather(engine, draft)
+    learned.adjust(engine, draft)
     ruled.boost(draft)
     tire(engine, draft)
     fill(engine, draft)

@@ -42,6 +42,19 @@ class Metrics:
         self._model = Gauge(
             "intently_model", "The live model", ("model", "version", "stage"), registry=self._registry
         )
+        self._online = Gauge("intently_online", "1 while the online layer answers", registry=self._registry)
+        self._online_lists = Gauge(
+            "intently_online_lists", "Lists the online layer has learned from", registry=self._registry
+        )
+        self._online_ndcg = Gauge(
+            "intently_online_ndcg",
+            "Running NDCG@10 of judged lists",
+            ("of", "bound"),
+            registry=self._registry,
+        )
+        self._online_loss = Gauge(
+            "intently_online_log_loss", "Running log loss of judged lists", ("of",), registry=self._registry
+        )
 
     def answered(self, route: str, status: int, *seconds: float) -> None:
         """Count answers, each by how long it took."""
@@ -72,4 +85,19 @@ class Metrics:
         self._model.clear()
         if standing is not None:
             self._model.labels(standing.model.name, standing.artifact.version, stage(standing)).set(1)
+        self._learned(engine)
         return generate_latest(self._registry)
+
+    def _learned(self, engine: Engine) -> None:
+        told = engine.online.told()
+        self._online.set(told["on"] and told["progressive"]["active"])
+        self._online_lists.set(told["lists_learned"])
+        for name, figures in told["progressive"]["ndcg@10"].items():
+            for bound in ("mean", "low", "high"):
+                self._online_ndcg.labels(name, bound).set(_number(figures[bound]))
+        for name, figures in told["progressive"]["log_loss"].items():
+            self._online_loss.labels(name).set(_number(figures["mean"]))
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value

@@ -82,6 +82,11 @@ class Visits:
             return np.zeros(0, np.int32)
         return np.asarray(self._items[user][self._time_s[user] > -np.inf], np.int32)
 
+    def forget(self, user: int) -> None:
+        """Drop the user's latest items."""
+        if 0 <= user < len(self._items):
+            self._time_s[user] = -np.inf
+
     @property
     def n_bytes(self) -> int:
         """Memory of the arrays."""

@@ -25,6 +25,7 @@ from intently.serving.state.catalogue import Catalogue
 from intently.serving.state.clock import ShopClock
 from intently.serving.state.deeds import NOTHING, Late, after, deeds
 from intently.serving.state.guests import guest_id
+from intently.serving.state.learned import Learned
 from intently.serving.state.ledger import Ledger
 from intently.serving.state.memory import Memory
 from intently.serving.state.model import LiveModel, Standing
@@ -57,6 +58,8 @@ class Engine:
         self.catalogue = Catalogue(self.memory.items)
         self.catalogue.learn(self.store.items())
         self.live = LiveModel(settings.artifacts, self.catalogue, self.memory.items)
+        self.learned = Learned(settings, self.memory, self.live, self.catalogue)
+        self.online = self.learned.online
         self.profiles = Profiles(self.store)
         self.newcomers = Newcomers(settings, self.catalogue, self.live)
         self.recording = threading.Lock()  # one change of items or users at a time
@@ -77,6 +80,7 @@ class Engine:
     def start(self) -> None:
         """Load the live model and begin to watch for a better one."""
         self.live.start()
+        self.learned.aim()
         self.ledger.start()
         self.decisions.start()
         self.newcomers.start()
@@ -87,6 +91,7 @@ class Engine:
         self.live.stop()
         self.ledger.stop()
         self.decisions.stop()
+        self.online.close()
         self.store.close()
         self.receipts.close()
 
@@ -97,6 +102,7 @@ class Engine:
         self.memory.forget(user_id)
         self.profiles.changed(user_id)
         self.readings.forget(user)
+        self.online.forget(user)
         self.served.forget(user_id)
         self.pages.forget(user_id)
         self.decisions.erase([user_id, *guests])
@@ -155,7 +161,7 @@ class Engine:
             found.append(self.newcomers.trouble)
         if self.decisions.trouble:
             found.append(self.decisions.trouble)
-        return found + self.rules.troubles()
+        return found + self.online.problems() + self.rules.troubles()
 
     # -- what the page and health say -----------------------------------------------------------
 

@@ -9,6 +9,7 @@ Reading takes no lock: a user's late events are one list that only grows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 
 import numpy as np
@@ -57,6 +58,9 @@ class Memory:
         self.n_events = len(self._items)
         self.popular: IntArray = self._popular()
         self._baskets: Baskets | None = None
+        self.watch: Callable[[int, int, int, float], None] | None = (
+            None  # told of every event: user, item, ...
+        )
 
     # -- writing --------------------------------------------------------------------------------
 
@@ -72,6 +76,8 @@ class Memory:
         if event in _POSITIVE_CODES:
             self._late.setdefault(user, []).append(Late(item, time_s, event))
             self.n_events += 1
+        if self.watch is not None:
+            self.watch(self.guests.owner(user), item, event, time_s)
 
     def forget(self, user_id: str) -> None:
         """Drop all that a user did, and did as a guest; counts over all users keep it until a restart."""
@@ -119,6 +125,11 @@ class Memory:
     def bought(self, done: Deeds) -> IntArray:
         """Distinct items of purchases."""
         return np.unique(done.items[done.events == _BOUGHT])
+
+    def log(self) -> tuple[IntArray, IntArray, ByteArray, DoubleArray]:
+        """Users, items, codes and moments of the positive events at start-up, by user and time."""
+        user = np.repeat(np.arange(len(self._indptr) - 1, dtype=np.int32), np.diff(self._indptr))
+        return user, self._items, self._events, self._time_s
 
     def baskets(self) -> Baskets:
         """What was bought together, by the log at start-up; made when it is first asked for."""

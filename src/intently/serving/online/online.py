@@ -1,0 +1,230 @@
+"""The online part of a service: what an event changes at once, and what the layer makes of a list.
+
+`observe` is called by the writer of events after the commit; `rank` by every answer. Both are told what they
+need: nothing here knows the engine. What was learned is written beside the store now and then and when the
+service ends; the counters are rebuilt from the log. A kill loses the lists since the last writing, no event.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from intently.errors import ArtifactError
+from intently.schema import ByteArray, DoubleArray, IntArray, LongArray
+from intently.serving.online.chance import Curve, Happened
+from intently.serving.online.counters import Counters
+from intently.serving.online.features import FEATURES, Facts, Question, features
+from intently.serving.online.layer import LastLayer
+from intently.serving.online.pending import Pending, Waiting
+from intently.serving.online.progressive import Progressive
+
+log = logging.getLogger("intently.serving")
+
+LOOK = 100
+"""Candidates from the head of the list that are ranked anew; what stands behind them stays there."""
+
+LEAST_LISTS = 50
+"""Lists that the layer has learned from before it moves anything."""
+
+SHARE = 0.02
+"""Of the writer's time that may go into asking the frozen model for a list to learn from."""
+
+AT_ONCE = 4
+"""Lists that one answer learns from at most."""
+
+WRITE_EVERY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """New order of the first LOOK rows, and their scores on the scale of those given."""
+
+    order: LongArray
+    scores: DoubleArray
+
+
+class Online:
+    """Counters, last layer, its curve and its judgement, for one shop."""
+
+    def __init__(self, folder: Path, target: int, window_s: float, horizon_s: float, on: bool = True) -> None:
+        self.on, self.target = on, target
+        self.counters = Counters()
+        self.layer = LastLayer()
+        self.pending = Pending(window_s)
+        self.progressive = Progressive()
+        self.curve = Curve(horizon_s)
+        self.model = ""  # the version that the layer is fitted to
+        self.sample: Callable[[int, float], Question | None] | None = None
+        self.happened: Happened | None = None
+        self.facts: Callable[[], Facts] = lambda: Facts.unknown(0)
+        self.trouble = ""
+        self._path = folder / "layer.json"
+        self._plain = np.array([-3.0, 0.5])  # bias and weight of the frozen score alone, for its log loss
+        self._learning = threading.Lock()
+        self._next_s = 0.0
+        self._read()
+
+    # -- events --------------------------------------------------------------------------------
+
+    def observe_log(self, users: IntArray, items: IntArray, events: ByteArray, time_s: DoubleArray) -> None:
+        """The log at start: counts only."""
+        self.counters.observe_log(users, items, events, time_s)
+
+    def observe(self, user: int, item: int, event: int, time_s: float) -> None:
+        """One event, after it is on disk."""
+        if event == self.target and self.on:
+            if user not in self.pending:
+                try:
+                    self._ask_for(user, time_s)
+                except Exception as error:  # the writer of events must outlive whatever a model does
+                    log.exception("no list to learn from")
+                    self.trouble = f"the model gave no list to learn from: {type(error).__name__}"
+            self.pending.met(user, item, time_s)
+        self.counters.observe(user, item, event, time_s)
+
+    def _ask_for(self, user: int, time_s: float) -> None:
+        """Where a user buys without having been asked for, the frozen model's list as of just before."""
+        begun = time.perf_counter()
+        if self.sample is None or begun < self._next_s:
+            return
+        asked = self.sample(user, time_s)
+        if asked is not None and len(asked.candidates):
+            table = features(asked, self.counters, self.facts())
+            self._wait(user, asked, table)
+            self._learn_if_free(time_s)
+        ended = time.perf_counter()
+        self._next_s = ended + (ended - begun) / SHARE
+
+    def forget(self, user: int) -> None:
+        """A user was erased: their list, their latest items and their pairs; sums over all users stay."""
+        self.pending.forget(user)
+        self.curve.forget(user)
+        self.counters.visits.forget(user)
+
+    # -- answers -------------------------------------------------------------------------------
+
+    def rank(self, user: int, asked: Question, model: str) -> Ranked | None:
+        """The new order of a list's head; None where the layer has nothing to say yet, or is off."""
+        if not self.on or not len(asked.candidates):
+            return None
+        if model != self.model:
+            self._take_over(model)
+        table = features(asked, self.counters, self.facts())
+        log_odds = self.layer.score(table)
+        if user >= 0:
+            self._wait(user, asked, table)
+            self._learn_if_free(asked.at_s)
+        if self.layer.n_lists < LEAST_LISTS or not self.progressive.active:
+            return None
+        order = np.argsort(-log_odds, kind="stable")
+        if asked.calibrated:
+            return Ranked(order, self.curve.of(log_odds[order]))
+        return Ranked(order, np.sort(asked.scores)[::-1])
+
+    def _wait(self, user: int, asked: Question, table: DoubleArray) -> None:
+        if user in self.pending:
+            return
+        self.pending.add(Waiting(user, asked.at_s, asked.candidates, table, self.layer.score(table)))
+        if asked.calibrated:
+            self.curve.keep(user, asked.at_s, asked.candidates, table, asked.scores)
+
+    # -- learning ------------------------------------------------------------------------------
+
+    def _learn_if_free(self, now_s: float) -> None:
+        """In whatever thread comes by, one at a time, a few lists at a time."""
+        if self.pending.due(now_s) and self._learning.acquire(blocking=False):
+            try:
+                self._learn(now_s)
+            finally:
+                self._learning.release()
+
+    def _learn(self, now_s: float) -> None:
+        """From lists whose window is over; judged first."""
+        for one in self.pending.ripe(now_s, AT_ONCE):
+            hit = one.labels()
+            frozen = FEATURES.index("frozen")
+            plain = self._plain[0] + self._plain[1] * one.table[:, frozen]
+            self.progressive.judge(np.argsort(-one.scores, kind="stable"), hit, one.scores, plain)
+            self._learn_plain(one.table[:, frozen], plain, hit.astype(float))
+            self.layer.learn(one.table, hit.astype(float))
+            if self.happened is not None:
+                self.curve.fit(self.layer.weights, now_s, self.happened)
+            if self.layer.n_lists % WRITE_EVERY == 0:
+                self.write()
+
+    def _learn_plain(self, score: DoubleArray, plain: DoubleArray, labels: DoubleArray) -> None:
+        """A step of logistic regression on the frozen score alone: the rival in log loss."""
+        gap = labels - 0.5 * (1.0 + np.tanh(0.5 * plain))
+        step = np.array([gap.mean(), (gap * score).mean() / (1.0 + float(np.square(score).mean()))])
+        self._plain = self._plain + 2.0 / (1.0 + self.layer.n_lists / 200.0) ** 0.5 * step
+
+    def _take_over(self, model: str) -> None:
+        """A new model: what was learned is about another one's scores, so the layer begins anew."""
+        if self.model:
+            self.layer, self.progressive = LastLayer(), Progressive()
+            self.curve = Curve(self.curve.horizon_s)
+            self.pending = Pending(self.pending.window_s)
+        self.model = model
+
+    # -- keeping -------------------------------------------------------------------------------
+
+    def write(self) -> None:
+        """What was learned, onto the disk; whole or not at all."""
+        state = {"model": self.model, "layer": self.layer.state(), "plain": self._plain.tolist()}
+        state["curve"] = [self.curve.slope, self.curve.shift]
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            aside = self._path.with_suffix(".part")
+            aside.write_bytes(orjson.dumps(state))
+            os.replace(aside, self._path)
+            self.trouble = ""
+        except OSError as error:
+            self.trouble = f"what the online layer learned cannot be written: {type(error).__name__}"
+
+    def close(self) -> None:
+        """Write what was learned."""
+        if self.on and self.layer.n_lists:
+            self.write()
+
+    def _read(self) -> None:
+        if not self._path.exists():
+            return
+        try:
+            state = orjson.loads(self._path.read_bytes())
+            self.layer.restore(state["layer"])
+            slope, shift = (float(x) for x in state["curve"])
+            self._plain = np.array([float(x) for x in state["plain"]])
+            self.curve.slope, self.curve.shift = slope, shift
+            self.model = str(state["model"])
+        except (ArtifactError, OSError, ValueError, KeyError, TypeError):
+            self.layer = LastLayer()
+            self.trouble = "what the online layer had learned cannot be read: it begins anew"
+
+    def problems(self) -> list[str]:
+        """What is not as it should be."""
+        return [text for text in (self.trouble, self.progressive.trouble()) if text]
+
+    def told(self) -> dict[str, Any]:
+        """For GET /v1/online."""
+        return {
+            "on": self.on,
+            "model_version": self.model,
+            "lists_learned": self.layer.n_lists,
+            "lists_waiting": len(self.pending),
+            "lists_given_up": self.pending.lost,
+            "window_hours": self.pending.window_s / 3600.0,
+            "weights": self.layer.named(),
+            "progressive": self.progressive.told(),
+            "events_counted": self.counters.n_events,
+            "memory_mb": round(self.counters.n_bytes / 2**20, 2),
+        }
