@@ -69,6 +69,10 @@ class Settings(BaseModel):
     attribution_hours: float = Field(
         default=24.0, gt=0, le=24 * 90, description="what is met so long after a list counts as its outcome"
     )
+    explore_share: float = Field(
+        default=0.0, ge=0, le=1, description="share of lists that may show what is new; 0: none"
+    )
+    explore_slots: int = Field(default=1, ge=1, le=5, description="places of such a list, its last ones")
     require_key: bool = Field(default=False, description="ask for a key on loopback too, behind a proxy")
     origins: tuple[str, ...] = Field(
         default=(), description="of pages that may ask from a browser, as https://shop.example"

@@ -56,6 +56,7 @@ def shop(folder: Path) -> Online:
     online = Online(folder, PURCHASE, WINDOW_S, horizon_s=WINDOW_S)
     facts = Facts((np.arange(20) // 10).astype(np.int32), np.ones(20, np.float32))
     online.facts = lambda: facts
+    online.read([f"i{number}" for number in range(20)])
     return online
 
 

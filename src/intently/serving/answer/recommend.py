@@ -1,7 +1,7 @@
 """A list of items, stage by stage.
 
     bars -> filters -> candidates -> learned -> boosts
-    -> fatigue -> fill -> caps and pins -> page -> suggestions
+    -> fatigue -> fill -> caps and pins -> explored -> page -> suggestions
 
 What must not be answered is decided first, so that the list can be filled behind it; the model ranks; where
 it has too little to say, `filled_by` and each item's `source` say who did.
@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 from intently.errors import InputError
-from intently.serving.answer import bars, candidates, learned, ruled
+from intently.serving.answer import bars, candidates, explored, learned, ruled
 from intently.serving.answer.draft import CODE, Draft
 from intently.serving.answer.fill import fill, filled_by
 from intently.serving.answer.kept import keep
@@ -43,6 +43,7 @@ def recommend(engine: Engine, asked: RecommendationRequest) -> Recommendations:
     name, start = new_id(), 0
     if asked.cursor is None:
         make(engine, draft)
+        explored.explore(engine, draft, name)
     else:
         name, page, start = engine.pages.at(asked.cursor, view.who, view.at_s)
         take_up(draft, page, start)

@@ -29,7 +29,7 @@ EVEN = 2.0
 """Events added to both sides of a trend: a handful proves nothing."""
 
 _POSITIVE: ByteArray = np.array([EVENT_CODES[name] for name in POSITIVE], np.uint8)
-_POSITIVE_CODES = frozenset(_POSITIVE.tolist())
+POSITIVE_CODES = frozenset(_POSITIVE.tolist())
 
 
 class Counters:
@@ -49,7 +49,7 @@ class Counters:
 
     def observe(self, user: int, item: int, event: int, time_s: float) -> None:
         """Take in one event; one that says nothing good about the item is left out."""
-        if event not in _POSITIVE_CODES:
+        if event not in POSITIVE_CODES:
             return
         self._waiting.append((user, item, time_s))
         if len(self._waiting) >= GATHER:

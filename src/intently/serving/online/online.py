@@ -21,8 +21,9 @@ import orjson
 
 from intently.errors import ArtifactError
 from intently.schema import ByteArray, DoubleArray, IntArray, LongArray
+from intently.serving.online.bandit import Explorer
 from intently.serving.online.chance import Curve, Happened
-from intently.serving.online.counters import Counters
+from intently.serving.online.counters import POSITIVE_CODES, Counters
 from intently.serving.online.features import FEATURES, Facts, Question, features
 from intently.serving.online.layer import LastLayer
 from intently.serving.online.pending import Pending, Waiting
@@ -42,6 +43,9 @@ SHARE = 0.02
 AT_ONCE = 4
 """Lists that one answer learns from at most."""
 
+MOST_TOLD = 100
+"""Explored items in `told`."""
+
 WRITE_EVERY = 500
 
 
@@ -56,13 +60,23 @@ class Ranked:
 class Online:
     """Counters, last layer, its curve and its judgement, for one shop."""
 
-    def __init__(self, folder: Path, target: int, window_s: float, horizon_s: float, on: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        target: int,
+        window_s: float,
+        horizon_s: float,
+        on: bool = True,
+        explore_share: float = 0.0,
+    ) -> None:
         self.on, self.target = on, target
         self.counters = Counters()
         self.layer = LastLayer()
         self.pending = Pending(window_s)
         self.progressive = Progressive()
         self.curve = Curve(horizon_s)
+        self.explorer = Explorer(explore_share, window_s)
+        self.names: list[str] = []  # outside ids by item number
         self.model = ""  # the version that the layer is fitted to
         self.sample: Callable[[int, float], Question | None] | None = None
         self.happened: Happened | None = None
@@ -72,7 +86,6 @@ class Online:
         self._plain = np.array([-3.0, 0.5])  # bias and weight of the frozen score alone, for its log loss
         self._learning = threading.Lock()
         self._next_s = 0.0
-        self._read()
 
     # -- events --------------------------------------------------------------------------------
 
@@ -91,6 +104,8 @@ class Online:
                     self.trouble = f"the model gave no list to learn from: {type(error).__name__}"
             self.pending.met(user, item, time_s)
         self.counters.observe(user, item, event, time_s)
+        if event in POSITIVE_CODES:
+            self.explorer.met(user, item, time_s)
 
     def _ask_for(self, user: int, time_s: float) -> None:
         """Where a user buys without having been asked for, the frozen model's list as of just before."""
@@ -109,6 +124,7 @@ class Online:
         """A user was erased: their list, their latest items and their pairs; sums over all users stay."""
         self.pending.forget(user)
         self.curve.forget(user)
+        self.explorer.forget(user)
         self.counters.visits.forget(user)
 
     # -- answers -------------------------------------------------------------------------------
@@ -181,6 +197,7 @@ class Online:
     def write(self) -> None:
         """What was learned, onto the disk; whole or not at all."""
         state = {"model": self.model, "layer": self.layer.state(), "plain": self._plain.tolist()}
+        state["explored"] = self.explorer.state(self.names)
         state["curve"] = [self.curve.slope, self.curve.shift]
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -193,10 +210,12 @@ class Online:
 
     def close(self) -> None:
         """Write what was learned."""
-        if self.on and self.layer.n_lists:
+        if (self.on and self.layer.n_lists) or self.explorer.state(self.names):
             self.write()
 
-    def _read(self) -> None:
+    def read(self, names: list[str]) -> None:
+        """What an earlier process wrote; `names` are the outside ids of items by number, and stay current."""
+        self.names = names
         if not self._path.exists():
             return
         try:
@@ -206,6 +225,8 @@ class Online:
             self._plain = np.array([float(x) for x in state["plain"]])
             self.curve.slope, self.curve.shift = slope, shift
             self.model = str(state["model"])
+            numbers = {name: number for number, name in enumerate(self.names)}
+            self.explorer.restore(state["explored"], numbers)
         except (ArtifactError, OSError, ValueError, KeyError, TypeError):
             self.layer = LastLayer()
             self.trouble = "what the online layer had learned cannot be read: it begins anew"
@@ -224,6 +245,7 @@ class Online:
             "lists_given_up": self.pending.lost,
             "window_hours": self.pending.window_s / 3600.0,
             "weights": self.layer.named(),
+            "explored": self.explorer.told(self.names)[:MOST_TOLD],
             "progressive": self.progressive.told(),
             "events_counted": self.counters.n_events,
             "memory_mb": round(self.counters.n_bytes / 2**20, 2),

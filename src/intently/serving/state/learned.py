@@ -35,8 +35,14 @@ class Learned:
         target, window_s = settings.target or "purchase", settings.attribution_hours * 3600.0
         horizon_s = settings.horizon_days * DAY_S
         self.online = Online(
-            settings.home / "online", EVENT_CODES[target], window_s, horizon_s, settings.online
+            settings.home / "online",
+            EVENT_CODES[target],
+            window_s,
+            horizon_s,
+            settings.online,
+            settings.explore_share,
         )
+        self.online.read(memory.items.ids)
         self.online.observe_log(*memory.log())
         self.online.sample, self.online.happened = self.sample, self.happened
         self.online.facts = self.facts
