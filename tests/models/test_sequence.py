@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from intently.data import Dataset, Histories
 from intently.errors import InputError
 from intently.models.principal import principal
 from intently.models.sequence import Sequence
+from intently.schema import EVENT_CODES
 from tiny_shops import chain, checkerboard, weekly_basket
 
 TINY = {"d": 16, "blocks": 1, "batch_tokens": 256, "epochs": 40, "learning_rate": 0.02}
@@ -122,6 +125,62 @@ def test_a_larger_shop_stops_by_held_back_users() -> None:
     model = Sequence(**TINY | {"epochs": 30}).fit(shop)
     assert len(model.curve) < 30
     assert model.curve[:, 1].max() > 0.95
+
+
+def forks(by_gap: bool) -> Dataset:
+    """After items 0 and 1 comes 2 or 3: 2 where they lay a minute apart (or where 0 was viewed), else 3."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for user in range(80):
+        way = user % 2
+        gap_s = (60.0, 600_000.0)[way if by_gap else int(rng.integers(2))]
+        kind = "purchase" if by_gap else ("view", "purchase")[way]
+        start_s = 1.7e9 + user
+        rows += [(f"u{user}", "i0", kind, start_s), (f"u{user}", "i1", "purchase", start_s + gap_s)]
+        rows.append((f"u{user}", f"i{2 + way}", "purchase", start_s + gap_s + 3600.0 * rng.integers(1, 90)))
+    schema = ["user_id", "item_id", "event", "timestamp"]
+    return Dataset.from_frames(pl.DataFrame(rows, schema, orient="row"))
+
+
+def forked(gap_s: float, kind: str) -> Histories:
+    """Items 0 and 1, so far apart, the first by this kind of event."""
+    given, kinds = Histories.of([[0, 1]]), [EVENT_CODES[kind], EVENT_CODES["purchase"]]
+    return replace(given, time_s=np.array([0.0, gap_s]), events=np.array(kinds, np.uint8))
+
+
+def test_the_time_between_moments_tells_where_that_is_switched_on() -> None:
+    short, long = forked(60.0, "purchase"), forked(600_000.0, "purchase")
+    model = Sequence(**TINY | {"batch_tokens": 16, "epochs": 25}, gaps=True).fit(forks(by_gap=True))
+    assert [model.top_k(asked, 1, repeats=False).lists() for asked in (short, long)] == [[[2]], [[3]]]
+    without = Sequence(**TINY | {"epochs": 2}).fit(forks(by_gap=True))
+    np.testing.assert_array_equal(without.scores(short), without.scores(long))
+
+
+def test_the_kind_of_event_tells_and_can_be_switched_off() -> None:
+    viewed, bought = forked(60.0, "view"), forked(60.0, "purchase")
+    model = Sequence(**TINY | {"batch_tokens": 16, "epochs": 25}).fit(forks(by_gap=False))
+    assert [model.top_k(asked, 1, repeats=False).lists() for asked in (viewed, bought)] == [[[2]], [[3]]]
+    without = Sequence(**TINY | {"epochs": 2}, kinds=False).fit(forks(by_gap=False))
+    np.testing.assert_array_equal(without.scores(viewed), without.scores(bought))
+
+
+def test_without_a_clock_and_with_one_kind_of_event_neither_is_learned() -> None:
+    made = Sequence(**TINY | {"epochs": 1}, gaps=True).fit(chain())
+    assert not [name for name in made.weights if "gap" in name]
+    assert len(made.kind_vectors) == 0
+
+
+def test_a_model_saved_before_gaps_and_kinds_still_answers(tmp_path: Path) -> None:
+    walker().save(tmp_path)
+    facts = json.loads((tmp_path / "model.json").read_text())
+    for setting in ("gaps", "kinds"):
+        del facts["settings"][setting]
+    (tmp_path / "model.json").write_text(json.dumps(facts))
+    arrays = load_file(tmp_path / "arrays.safetensors")
+    del arrays["kind_vectors"]
+    save_file(arrays, tmp_path / "arrays.safetensors")
+    asked = Histories.of([[3, 4]])
+    np.testing.assert_array_equal(Sequence.load(tmp_path).scores(asked), walker().scores(asked))
 
 
 def test_answers_without_torch(tmp_path: Path) -> None:

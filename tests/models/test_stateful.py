@@ -28,23 +28,37 @@ def test_models_that_carry_a_state_say_so() -> None:
     assert [name for name in REGISTRY if isinstance(model_class(name)(), Stateful)] == STATEFUL
 
 
+def shop() -> Dataset:
+    """A checkerboard with views and purchases, minutes to weeks apart."""
+    plain = checkerboard()
+    rng = np.random.default_rng(0)
+    kinds = pl.Series("event", rng.choice([0, 4], plain.n_events), pl.UInt8)
+    apart = pl.Series("time_s", plain.end_s + np.cumsum(np.exp(rng.uniform(4, 14, plain.n_events))))
+    return replace(plain, events=plain.events.with_columns(kinds, apart))
+
+
 @cache
 def model(longest: int = 4) -> Sequence:
-    made = Sequence(d=16, blocks=2, max_length=longest, batch_tokens=256, epochs=3, learning_rate=0.02)
-    return made.fit(checkerboard())
+    tiny = {"d": 16, "blocks": 2, "batch_tokens": 256, "epochs": 6, "learning_rate": 0.02}
+    return Sequence(**tiny, max_length=longest, gaps=True).fit(shop())
+
+
+def test_the_model_of_these_tests_looks_at_gaps_and_kinds() -> None:
+    assert np.abs(model().weights["blocks.1.attention.gap"]).max() > 0.01
+    assert np.abs(model().kind_vectors[[0, 4]]).max() > 0.01
 
 
 def history(events: list[tuple[int, int]]) -> Histories:
     """One user's events, ordered by time."""
-    ordered = sorted(events, key=lambda event: event[1])
-    given = Histories.of([[item for item, _ in ordered]])
-    return replace(given, time_s=np.array([moment for _, moment in ordered], np.float64))
+    items, time_s, kinds = columns(sorted(events, key=lambda event: event[1]))
+    return replace(Histories.of([items.tolist()]), time_s=time_s, events=kinds)
 
 
 def columns(events: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Items, times and kinds, in the order given."""
+    """Items, times (of moment m: 4 ** m minutes) and kinds, in the order given."""
     items = np.array([item for item, _ in events], np.int32)
-    return items, np.array([at for _, at in events], np.float64), np.full(len(events), 3, np.uint8)
+    kinds = np.where((items + 2) // 3 % 2, 0, 4).astype(np.uint8)
+    return items, np.array([60.0 * 4**at for _, at in events], np.float64), kinds
 
 
 class TestWhateverTheWay:

@@ -17,9 +17,10 @@ from intently.models.ranking import Ranked, top_k
 from intently.models.sequence_state import Reader, SequenceState, Vocabulary
 from intently.models.space import Choice, Float, Int, Space
 from intently.models.warm import take_over
-from intently.nn.inference import encode
+from intently.nn.gaps import vary
+from intently.nn.inference import bagged, encode
 from intently.nn.packing import Bags, Packed, pack, windows
-from intently.schema import ByteArray, DoubleArray, FloatArray, IntArray, LongArray
+from intently.schema import EVENTS, ByteArray, DoubleArray, FloatArray, IntArray, LongArray
 
 if TYPE_CHECKING:
     from intently.nn.next_item import NextItem
@@ -32,8 +33,8 @@ HELD_LEAST = 50
 KEPT = ("vocabulary", "popularity", "table", "scale", "curve")
 """What is saved besides the encoder's weights."""
 
-LATER = ("norms", "text_map", "text_axes", "text_mean")
-"""What only a later training that starts from this one reads."""
+LATER = ("kind_vectors", "norms", "text_map", "text_axes", "text_mean")
+"""What models saved before do not have: `kind_vectors`, and what a training that starts from one reads."""
 
 WARM_SHARE = 0.25
 """Of `epochs`, for a training that starts from an earlier one."""
@@ -53,6 +54,10 @@ class Sequence(Recommender):
     or `minutes` of wall time are spent, and keeps the best moving average of the weights. Answers
     need no torch. A user without history gets what is popular; items nobody met score below all
     others.
+
+    Where the shop has several kinds of events (views, purchases), tokens tell them apart, unless `kinds`
+    is off. With `gaps`, attention also knows how long ago each moment was, where the shop has a clock and
+    gaps differ; that is off, since it brought nothing on the shops it was tried on (docs/LOG.md).
 
     With `fit(..., start=...)` of an earlier model of the same shape, its items, text map and encoder are
     where the training begins, new items begin where their texts or neighbours are (warm.py), and a
@@ -86,6 +91,8 @@ class Sequence(Recommender):
         batch_tokens: int = 2048,
         epochs: int = 40,
         text: bool = True,
+        gaps: bool = False,
+        kinds: bool = True,
         candidates: int = 16_384,
         minutes: float = 0.0,
         seed: int = 0,
@@ -109,7 +116,8 @@ class Sequence(Recommender):
         self.d, self.blocks, self.heads = d, blocks, heads
         self.max_length, self.dropout, self.learning_rate = max_length, dropout, learning_rate
         self.batch_tokens, self.epochs, self.text = batch_tokens, epochs, text
-        self.candidates, self.minutes, self.seed = candidates, minutes, seed
+        self.gaps, self.kinds, self.candidates = gaps, kinds, candidates
+        self.minutes, self.seed = minutes, seed
         self._forget()
 
     def _forget(self) -> None:
@@ -119,6 +127,7 @@ class Sequence(Recommender):
             (0, self.d), np.float32
         )  # item vectors of length one, by vocabulary
         self.scale: FloatArray = np.ones(1, np.float32)  # of cosines to logits
+        self.kind_vectors: FloatArray = np.zeros((0, self.d), np.float32)  # by code; none: not told apart
         self.weights: dict[str, FloatArray] = {}  # the encoder's; none when nobody has a next moment
         self.curve: FloatArray = np.zeros((0, 2), np.float32)  # loss and NDCG@10 of each epoch
         self.norms: FloatArray = np.zeros(0, np.float32)  # lengths that `table` was scaled down from
@@ -137,6 +146,8 @@ class Sequence(Recommender):
             raise InputError("the dataset has no positive events", hint="views, clicks or purchases")
         self.vocabulary = np.flatnonzero(counts).astype(np.int32)
         self.popularity = (counts[self.vocabulary] / max(counts.sum(), 1)).astype(np.float32)
+        if self.kinds and len(np.unique(histories.events)) > 1:
+            self.kind_vectors = np.zeros((len(EVENTS), self.d), np.float32)
         bags = self._bags(histories)
         if not (bags.lengths > 1).any():
             return
@@ -145,7 +156,9 @@ class Sequence(Recommender):
         lengths = bags.lengths.copy()
         lengths[held] -= 1
         vectors = dataset.vectors if self.text else None
-        self._train(bags, lengths, held, None if vectors is None else vectors[self.vocabulary], random)
+        known = None if vectors is None else vectors[self.vocabulary]
+        timed = self.gaps and dataset.timed and vary(bags.times, bags.ends)
+        self._train(bags, lengths, held, known, timed, random)
 
     def _train(
         self,
@@ -153,6 +166,7 @@ class Sequence(Recommender):
         lengths: LongArray,
         held: LongArray,
         vectors: FloatArray | None,
+        timed: bool,
         random: np.random.Generator,
     ) -> None:
         import torch
@@ -165,10 +179,11 @@ class Sequence(Recommender):
         directions = None if vectors is None else self._directions(vectors, earlier)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            encoder = Encoder(self.d, self.blocks, self.heads, self.max_length, self.dropout)
+            shape = self.d, self.blocks, self.heads, self.max_length
+            encoder = Encoder(*shape, self.dropout, timed)
             text = None if directions is None else torch.from_numpy(directions)
             share = torch.from_numpy(self.popularity)
-            net = NextItem(encoder, self.d, share, text, self.candidates, self.seed)
+            net = NextItem(encoder, self.d, share, text, self.candidates, self.seed, len(self.kind_vectors))
         epochs = self.epochs
         if earlier is not None and self._start is not None:
             take_over(net, earlier, self._start.place[self.vocabulary], bags)
@@ -214,6 +229,8 @@ class Sequence(Recommender):
         self.table = np.asarray(whole / np.maximum(self.norms, 1e-12)[:, None], np.float32)
         if net.map is not None:
             self.text_map = net.map.weight.detach().numpy().T.copy()
+        if net.kinds is not None:
+            self.kind_vectors = net.kinds.detach().numpy().copy()
         self.scale = net.log_scale.detach().exp().numpy().reshape(1)
         self.weights = {name: value.numpy().copy() for name, value in net.encoder.state_dict().items()}
 
@@ -257,12 +274,9 @@ class Sequence(Recommender):
         """(batch, d): what comes after the bags `first:stop`, of which the latest are looked at."""
         lengths = np.minimum(stop - first, self.max_length)
         inputs, _, order = pack(bags, stop - lengths, lengths)
-        tokens = self.table[inputs.items]
-        sizes = np.diff(inputs.starts)
-        if len(tokens) > len(sizes):
-            tokens = np.add.reduceat(tokens, inputs.starts[:-1])
-            tokens /= sizes[:, None]
-        latest = encode(tokens * np.float32(self.d**0.5), inputs.groups, self.weights, self.heads)
+        tokens = bagged(self.table, inputs.items, inputs.starts, self.kind_vectors, inputs.kinds)
+        tokens *= np.float32(self.d**0.5)
+        latest = encode(tokens, inputs.groups, self.weights, self.heads, inputs.times)
         out = np.empty((len(first), self.d), np.float32)
         out[order] = self.scale / np.linalg.norm(latest, axis=1, keepdims=True) * latest
         return out
@@ -272,7 +286,8 @@ class Sequence(Recommender):
         columns = np.searchsorted(self.vocabulary, histories.items)
         met = self.vocabulary[np.minimum(columns, len(self.vocabulary) - 1)] == histories.items
         rows = histories.rows[met].astype(np.int64)
-        return Bags.of(rows, histories.time_s[met], columns[met], len(histories))
+        kinds = histories.events[met] if len(self.kind_vectors) else None
+        return Bags.of(rows, histories.time_s[met], columns[met], len(histories), kinds)
 
     # -- from event to event (stateful.py) -----------------------------------------------------
 
@@ -321,7 +336,7 @@ class Sequence(Recommender):
         if not self.fitted:
             raise NotReadyError(f"{self.name} is not fitted", hint="call fit(dataset) first")
         if self._made is None:
-            met = Vocabulary(self.vocabulary, self.table, np.log(self.popularity))
+            met = Vocabulary(self.vocabulary, self.table, np.log(self.popularity), self.kind_vectors)
             self._made = Reader(
                 met, self.weights, self.heads, float(self.scale[0]), self.max_length, self.n_items
             )

@@ -13,7 +13,7 @@ from intently.errors import InputError
 from intently.models.ranking import Ranked
 from intently.models.stateful import best_of, checked
 from intently.nn.cached import Cached, Kept
-from intently.nn.inference import Weights
+from intently.nn.inference import Weights, bagged
 from intently.schema import BoolArray, ByteArray, DoubleArray, FloatArray, IntArray, LongArray
 
 
@@ -23,6 +23,7 @@ class SequenceState:
 
     columns: LongArray  # (n,) places in the vocabulary of the window's events, oldest first
     time_s: DoubleArray  # (n,)
+    events: ByteArray  # (n,) codes of schema.EVENTS
     met: IntArray  # (m,) every item of the history, known to the vocabulary or not
     ahead: FloatArray  # (d,) so that ahead @ table.T are scores; empty when nothing is known
     kept: Kept | None  # what each moment of the window gave; None once the window is full
@@ -35,12 +36,18 @@ class Vocabulary:
     items: IntArray  # (n,) dense ids, ascending
     table: FloatArray  # (n, d) of length one
     popularity: FloatArray  # (n,) log of the share of events
+    kinds: FloatArray  # (n_kinds, d) of the kinds of events; none: they are not told apart
 
     def places(self, items: IntArray) -> tuple[LongArray, BoolArray]:
         """(place of each item that is in here, whether each item is)."""
         columns = self.items.searchsorted(items)
         met: BoolArray = self.items[np.minimum(columns, len(self.items) - 1)] == items
         return columns[met].astype(np.int64), met
+
+    def tokens(self, columns: LongArray, starts: LongArray, events: ByteArray) -> FloatArray:
+        """(len(starts) - 1, d) of bags of items."""
+        told = len(self.kinds) > 0
+        return bagged(self.table, columns, starts, self.kinds if told else None, events if told else None)
 
 
 class Reader:
@@ -73,58 +80,69 @@ class Reader:
         if len(history) != 1:
             raise InputError(f"a state is one user's, got a batch of {len(history)}", hint="select one row")
         columns, known = self.vocabulary.places(history.items)
-        return self._read(columns, history.time_s[known], history.items)
+        return self._read(columns, history.time_s[known], history.events[known], history.items)
 
     def advance(
         self, state: SequenceState, items: IntArray, time_s: DoubleArray, events: ByteArray
     ) -> SequenceState:
         """The state after more events."""
-        items, time_s, _ = checked(self.n_items, items, time_s, events)
+        items, time_s, events = checked(self.n_items, items, time_s, events)
         columns, known = self.vocabulary.places(items)
-        time_s = time_s[known]
+        time_s, events = time_s[known], events[known]
         met = np.concatenate([state.met, items])
         starts = [*moments(time_s).tolist(), len(time_s)] if len(time_s) != 1 else [0, 1]
         for start, stop in pairwise(starts):
-            state = self._moment(state, columns[start:stop], time_s[start:stop])
-        return SequenceState(state.columns, state.time_s, met, state.ahead, state.kept)
+            state = self._moment(state, columns[start:stop], time_s[start:stop], events[start:stop])
+        return SequenceState(state.columns, state.time_s, state.events, met, state.ahead, state.kept)
 
-    def _read(self, columns: LongArray, time_s: DoubleArray, met: IntArray) -> SequenceState:
+    def _read(
+        self, columns: LongArray, time_s: DoubleArray, events: ByteArray, met: IntArray
+    ) -> SequenceState:
         """The state after these events, ordered by time."""
         starts = moments(time_s)
         if len(starts) > self.longest:
             first = starts[-self.longest]
-            columns, time_s, starts = columns[first:], time_s[first:], starts[-self.longest :] - first
+            columns, time_s, events = columns[first:], time_s[first:], events[first:]
+            starts = starts[-self.longest :] - first
         if self.network is None or not len(columns):
-            return SequenceState(columns, time_s, met, np.zeros(0, np.float32), None)
-        tokens = self.vocabulary.table[columns]
-        if len(starts) < len(columns):
-            tokens = np.add.reduceat(tokens, starts)
-            tokens /= np.diff(starts, append=len(columns))[:, None]
-        hidden, kept = self.network.read(tokens * self.root)
-        return self._state(columns, time_s, met, hidden, kept)
+            return SequenceState(columns, time_s, events, met, np.zeros(0, np.float32), None)
+        tokens = self.vocabulary.tokens(columns, np.append(starts, len(columns)), events)
+        hidden, kept = self.network.read(tokens * self.root, time_s[starts])
+        return self._state(columns, time_s, events, met, hidden, kept)
 
-    def _moment(self, state: SequenceState, columns: LongArray, time_s: DoubleArray) -> SequenceState:
+    def _moment(
+        self, state: SequenceState, columns: LongArray, time_s: DoubleArray, events: ByteArray
+    ) -> SequenceState:
         """The state after events of one moment."""
         now_s = time_s[0]
         latest_s = state.time_s[-1] if len(state.time_s) else -np.inf
         columns = np.concatenate([state.columns, columns])
         times = np.concatenate([state.time_s, time_s])
+        events = np.concatenate([state.events, events])
         if now_s < latest_s:
             order = np.argsort(times, kind="stable")
-            return self._read(columns[order], times[order], state.met)
+            return self._read(columns[order], times[order], events[order], state.met)
         if state.kept is None or self.network is None:
-            return self._read(columns, times, state.met)
+            return self._read(columns, times, events, state.met)
         kept = state.kept.before(len(state.kept) - 1) if now_s == latest_s else state.kept
-        bag = self.vocabulary.table[columns[times.searchsorted(now_s) :]]
-        token = bag[0] if len(bag) == 1 else bag.mean(axis=0)
-        hidden, grown = self.network.step(token * self.root, kept)
-        return self._state(columns, times, state.met, hidden, grown)
+        first = times.searchsorted(now_s)
+        bag = np.array([0, len(columns) - first])
+        token = self.vocabulary.tokens(columns[first:], bag, events[first:])[0]
+        seen_s = times[moments(times)] if self.network.timed else times
+        hidden, grown = self.network.step(token * self.root, kept, seen_s)
+        return self._state(columns, times, events, state.met, hidden, grown)
 
     def _state(
-        self, columns: LongArray, time_s: DoubleArray, met: IntArray, hidden: FloatArray, kept: Kept
+        self,
+        columns: LongArray,
+        time_s: DoubleArray,
+        events: ByteArray,
+        met: IntArray,
+        hidden: FloatArray,
+        kept: Kept,
     ) -> SequenceState:
         ahead = hidden * (self.scale / float(hidden.dot(hidden)) ** 0.5)
-        return SequenceState(columns, time_s, met, ahead, kept if len(kept) < self.longest else None)
+        return SequenceState(columns, time_s, events, met, ahead, kept if len(kept) < self.longest else None)
 
     # -- answering -----------------------------------------------------------------------------
 

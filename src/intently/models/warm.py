@@ -31,7 +31,10 @@ def take_over(net: NextItem, earlier: Sequence, place: IntArray, bags: Bags) -> 
     rows = np.minimum(rows, len(earlier.vocabulary) - 1)
     known = (place >= 0) & (earlier.vocabulary[rows] == place)
     with torch.no_grad():
-        net.encoder.load_state_dict({name: torch.from_numpy(v) for name, v in earlier.weights.items()})
+        weights = {name: torch.from_numpy(v) for name, v in earlier.weights.items()}
+        net.encoder.load_state_dict(weights, strict=False)  # either may know gaps, and the other not
+        if net.kinds is not None and len(earlier.kind_vectors) == len(net.kinds):
+            net.kinds.copy_(torch.from_numpy(earlier.kind_vectors))
         net.log_scale.fill_(float(np.log(earlier.scale[0])))
         said = np.zeros(net.own.shape, np.float32)
         if net.map is not None and net.text is not None:

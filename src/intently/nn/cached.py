@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from intently.nn.inference import Floats, Weights, encode, gelu
+from intently.nn.gaps import buckets
+from intently.nn.inference import Doubles, Floats, Weights, encode, gelu
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Block:
     widen_bias: Floats
     narrow: Floats  # (4 d, d)
     narrow_bias: Floats
+    gap: Floats | None  # (heads, BUCKETS), where the encoder is timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +65,23 @@ class Cached:
         self.scale, self.shift = weights["norm.weight"], weights["norm.bias"]
         self.d = len(self.scale)
         self.width = self.d // heads
+        self.timed = any(block.gap is not None for block in self.blocks)
 
-    def read(self, tokens: Floats) -> tuple[Floats, Kept]:
-        """(tokens, d) of one sequence -> ((d,) what comes after the last, what was kept)."""
+    def read(self, tokens: Floats, times: Doubles) -> tuple[Floats, Kept]:
+        """(tokens, d) of one sequence and its times -> ((d,) what comes after the last, what was kept)."""
         inward: list[Floats] = []
-        hidden = encode(tokens, [(1, len(tokens))], self.weights, self.heads, inward)
+        hidden = encode(tokens, [(1, len(tokens))], self.weights, self.heads, times, inward)
         shape = (len(inward), len(tokens), 3, self.heads, self.width)
         parts = np.stack(inward).reshape(shape).transpose(2, 0, 3, 1, 4)
         return hidden[0], Kept(np.ascontiguousarray(parts[1]), np.ascontiguousarray(parts[2]))
 
-    def step(self, token: Floats, kept: Kept) -> tuple[Floats, Kept]:
-        """(d,) the next token -> ((d,) what comes after it, what is kept with it)."""
+    def step(self, token: Floats, kept: Kept, times: Doubles) -> tuple[Floats, Kept]:
+        """(d,) the next token -> ((d,) what comes after it, what is kept with it).
+
+        times: (len(kept) + 1,) seconds of all tokens, this one's last; looked at where the encoder is timed.
+        """
         n = len(kept)
+        back = buckets(times[-1] - times) if self.timed else None
         shape = (len(self.blocks), self.heads, n + 1, self.width)
         keys, values = np.empty(shape, np.float32), np.empty(shape, np.float32)
         keys[:, :, :n], values[:, :, :n] = kept.keys, kept.values
@@ -86,6 +93,8 @@ class Cached:
             query, own_keys[:, n], own_values[:, n] = inward.reshape(3, self.heads, self.width)
             scores = np.matmul(own_keys, query[:, :, None])[:, :, 0]  # (heads, n + 1)
             scores += block.nearest[:, -n - 1 :]
+            if block.gap is not None and back is not None:
+                scores += block.gap[:, back]
             scores -= np.maximum.reduce(scores, axis=1, keepdims=True)
             np.exp(scores, out=scores)
             mixed = np.matmul(scores[:, None], own_values)[:, 0]  # (heads, width)
@@ -120,6 +129,7 @@ def _laid_out(weights: Weights, at: str, heads: int) -> Block:
         *_into_stream(weights, at + "attention.outward"),
         *_after_norm(weights, at + "forward_norm", at + "widen"),
         *_into_stream(weights, at + "narrow"),
+        weights.get(at + "attention.gap"),
     )
 
 

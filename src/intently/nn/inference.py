@@ -8,6 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intently.nn.gaps import within
+
+Ints = NDArray[np.int64]
+Doubles = NDArray[np.float64]
+Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Weights = Mapping[str, NDArray[Any]]
 
@@ -27,13 +32,14 @@ def encode(
     groups: list[tuple[int, int]],
     weights: Weights,
     heads: int,
+    times: Doubles | None = None,
     inwards: list[Floats] | None = None,
 ) -> Floats:
     """(tokens, d) -> (sequences, d): what layers.Encoder in eval mode gives for each sequence's last token.
 
     The last block is asked about the last tokens only: no other one's answer is read. weights: named as in
-    the state_dict. inwards: a list that gets each block's (tokens, 3 d) queries, keys and values, for who
-    goes on from here.
+    the state_dict. times: (tokens,) seconds, needed where the encoder is timed. inwards: a list that gets
+    each block's (tokens, 3 d) queries, keys and values, for who goes on from here.
     """
     blocks = sum(name.endswith("attention.distance") for name in weights)
     for index in range(blocks):
@@ -42,7 +48,9 @@ def encode(
         if inwards is not None:
             inwards.append(inward)
         latest = index == blocks - 1
-        attended = attend(inward, groups, weights[at + "attention.distance"], heads, latest)
+        gap = weights.get(at + "attention.gap")
+        gaps = None if gap is None or times is None else [gap[:, b] for b in within(times, groups, latest)]
+        attended = attend(inward, groups, weights[at + "attention.distance"], heads, latest, gaps)
         if latest:
             x = x[np.cumsum(np.concatenate([np.full(count, length) for count, length in groups])) - 1]
         x = x + linear(attended, weights, at + "attention.outward")
@@ -52,25 +60,52 @@ def encode(
 
 
 def attend(
-    inward: Floats, groups: list[tuple[int, int]], distance: Floats, heads: int, latest: bool = False
+    inward: Floats,
+    groups: list[tuple[int, int]],
+    distance: Floats,
+    heads: int,
+    latest: bool = False,
+    gaps: list[Floats] | None = None,
 ) -> Floats:
-    """(tokens, 3 d) -> (tokens, d): causal attention inside each sequence; of its last token if `latest`."""
+    """(tokens, 3 d) -> (tokens, d): causal attention inside each sequence; of its last token if `latest`.
+
+    gaps: (heads, count, length or 1, length) bias of the time between two tokens, of each group.
+    """
     d = inward.shape[1] // 3
     out = []
     start = 0
-    for count, length in groups:
+    for index, (count, length) in enumerate(groups):
         stop = start + count * length
         part = inward[start:stop].reshape(count, length, 3, heads, d // heads)
         query, key, value = part.transpose(2, 0, 3, 1, 4)  # (count, heads, length, width) each
         asking = slice(length - 1 if latest else 0, length)
         scores = query[:, :, asking] @ (key.swapaxes(2, 3) * np.float32((d // heads) ** -0.5))
         scores += causal_bias(distance, length)[:, asking]
+        if gaps is not None:
+            scores += gaps[index].swapaxes(0, 1)
         scores -= scores.max(-1, keepdims=True)
         np.exp(scores, out=scores)
         scores /= scores.sum(-1, keepdims=True)
         out.append((scores @ value).swapaxes(1, 2).reshape(-1, d))
         start = stop
     return np.concatenate(out)
+
+
+def bagged(
+    table: Floats, items: Ints, starts: Ints, kinds: Floats | None = None, codes: Bytes | None = None
+) -> Floats:
+    """(tokens, d): the mean vector of each token's items, and that of the kinds of their events.
+
+    starts: (tokens + 1,). kinds: (n_kinds, d), codes: the row of each item's event; None: not told apart.
+    """
+    vectors = table[items]
+    if kinds is not None and codes is not None:
+        vectors = vectors + kinds[codes]
+    if len(items) == len(starts) - 1:
+        return vectors
+    out: Floats = np.add.reduceat(vectors, starts[:-1])
+    out /= np.diff(starts)[:, None]
+    return out
 
 
 def causal_bias(distance: Floats, length: int) -> Floats:

@@ -23,13 +23,24 @@ class NextItem(nn.Module):
 
     text: (n_items, width) or None. share: (n_items,) how often each item is a target, adds up to one.
     candidates: at most about this many items are in the softmax of a step, see `sample_columns`.
+    kinds: how many kinds of events there may be, each with a vector that is added to the item's as input;
+    0: they are not told apart.
     """
 
     text: Tensor | None
     share: Tensor
 
+    kinds: nn.Parameter | None
+
     def __init__(
-        self, encoder: Encoder, d: int, share: Tensor, text: Tensor | None, candidates: int, seed: int
+        self,
+        encoder: Encoder,
+        d: int,
+        share: Tensor,
+        text: Tensor | None,
+        candidates: int,
+        seed: int,
+        kinds: int = 0,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -40,6 +51,7 @@ class NextItem(nn.Module):
         if text is not None:
             self.map = nn.Linear(text.shape[1], d, bias=False)
             nn.init.normal_(self.map.weight, std=INITIAL)
+        self.kinds = nn.Parameter(torch.zeros(kinds, d)) if kinds else None
         self.log_scale = nn.Parameter(torch.tensor(INITIAL_LOG_SCALE))
         self.candidates = candidates
         self.generator = torch.Generator().manual_seed(seed)
@@ -69,7 +81,13 @@ class NextItem(nn.Module):
         else:
             starts = torch.from_numpy(inputs.starts[:-1])
             tokens = nn.functional.embedding_bag(items, table, starts, mode="mean")
-        ahead = self.encoder(tokens * table.shape[1] ** 0.5, inputs.groups)
+        if self.kinds is not None and inputs.kinds is not None:
+            codes, first = (
+                torch.from_numpy(inputs.kinds.astype(np.int64)),
+                torch.from_numpy(inputs.starts[:-1]),
+            )
+            tokens = tokens + nn.functional.embedding_bag(codes, self.kinds, first, mode="mean")
+        ahead = self.encoder(tokens * table.shape[1] ** 0.5, inputs.groups, inputs.times)
         return _unit(ahead) * self.log_scale.exp()
 
     def loss(self, batch: tuple[Packed, Packed]) -> Tensor:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,11 @@ class Bags:
     items: Ints  # (n_events,)
     starts: Ints  # (n_bags + 1,)
     ends: Ints  # (n_sequences + 1,)
+    times: Doubles  # (n_bags,) seconds
+    kinds: Bytes | None = None  # (n_events,) which kind of event each was, where that is told
 
     @staticmethod
-    def of(rows: Ints, moments: NDArray[np.float64], items: Ints, n_sequences: int) -> Bags:
+    def of(rows: Ints, moments: Doubles, items: Ints, n_sequences: int, kinds: Bytes | None = None) -> Bags:
         """Events ordered by row, then time; equal row and moment make one bag.
 
         >>> bags = Bags.of(np.array([0, 0, 0, 2]), np.array([1.0, 1, 2, 1]), np.array([5, 6, 7, 8]), 3)
@@ -37,7 +41,8 @@ class Bags:
         new[1:] = (rows[1:] != rows[:-1]) | (moments[1:] != moments[:-1])
         first = np.flatnonzero(new)
         counts = np.bincount(rows[first], minlength=n_sequences)
-        return Bags(items.astype(np.int64), np.append(first, n), np.append(0, np.cumsum(counts)))
+        ends = np.append(0, np.cumsum(counts))
+        return Bags(items.astype(np.int64), np.append(first, n), ends, moments[first], kinds)
 
     @property
     def lengths(self) -> Ints:
@@ -55,11 +60,14 @@ class Packed:
     """Sequences side by side, equally long ones together.
 
     groups: (count, length) of each run. items, starts: the bag of each token, `starts` (tokens + 1,).
+    times: (tokens,) seconds. kinds: of each item's event, where that is told.
     """
 
     groups: list[tuple[int, int]]
     items: Ints
     starts: Ints
+    times: Doubles
+    kinds: Bytes | None = None
 
     @property
     def token(self) -> Ints:
@@ -89,7 +97,10 @@ def _gather(bags: Bags, chosen: Ints, groups: list[tuple[int, int]]) -> Packed:
     last = len(bags.starts) - 1
     begin, end = bags.starts[np.minimum(chosen, last)], bags.starts[np.minimum(chosen + 1, last)]
     starts = np.append(0, np.cumsum(end - begin))
-    return Packed(groups, bags.items[ragged(begin, end - begin)], starts)
+    events = ragged(begin, end - begin)
+    times = bags.times[np.minimum(chosen, last - 1)]
+    kinds = None if bags.kinds is None else bags.kinds[events]
+    return Packed(groups, bags.items[events], starts, times, kinds)
 
 
 def ragged(first: Ints, lengths: Ints) -> Ints:
