@@ -81,7 +81,7 @@ def moments(n: int, steps: list[str], longest_s: float, seed: int = 0) -> list[s
     changing = [i for i, name in enumerate(steps, 1) if name in ("write", "rename", "replace")]
     others = [i for i in range(1, len(steps) + 1) if i not in changing]
     rng.shuffle(others)
-    chosen = [f"step {i}" for i in (changing + others)[: max(n - n // 6, 1)]]
+    chosen = [f"step {i}" for i in (changing + others)[: max(n - n // 10, 1)]]
     return chosen + [f"after {rng.uniform(0, longest_s):.4f}" for _ in range(n - len(chosen))]
 
 

@@ -45,8 +45,10 @@ class Steps:
         self.fatal = fatal
         self.seen: list[str] = []
 
-    def __call__(self, _frame: FrameType, event: str, called: Any) -> None:
-        name = getattr(called, "__name__", "")
+    def __call__(self, frame: FrameType, event: str, called: Any) -> None:
+        name, code = getattr(called, "__name__", ""), frame.f_code
+        if code.co_name == "_abandoned" or code.co_filename.endswith("shutil.py"):
+            return  # sweeping up after earlier kills is not counted: or every step would move
         if event == "c_call" and name in OPERATIONS:
             self.seen.append(name)
             if len(self.seen) == self.fatal:

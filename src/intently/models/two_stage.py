@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,9 +23,9 @@ from intently.features import ItemFacts
 from intently.models.base import Recommender, State
 from intently.models.calibration import best_f1, platt, shift_to, sigmoid
 from intently.models.candidates import PairMaker
-from intently.models.reasons import Reason, reasons
+from intently.models.reasons import FAMILIES, Reason, reasons
 from intently.models.tables import Pairs, Table, apart, wanted_keys
-from intently.schema import EVENT_CODES, DoubleArray, FloatArray, LongArray
+from intently.schema import EVENT_CODES, BoolArray, DoubleArray, FloatArray, IntArray, LongArray
 
 OUTSIDE_USERS, OUTSIDE_ITEMS = 200, 100
 """Held-back users, and items drawn for each, that say how likely an item is which is no candidate."""
@@ -235,6 +236,29 @@ class TwoStage(Recommender):
         effects, names = self._effects(histories, pairs), self._ready().names
         bought = bool((histories.events == EVENT_CODES["purchase"]).all())
         return [reasons(names, row, effects[i], most, bought) for i, row in enumerate(pairs.features)]
+
+    def chance_without(self, history: Histories, item: int, code: str) -> float | None:
+        """The item's probability with one family of evidence as weak as it is among the candidates.
+
+        history: of one user. code: a family of reasons.py; None where the model has no column of it.
+        """
+        names = self._ready().names
+        columns = [i for i, name in enumerate(names) if name.startswith(FAMILIES.get(code, ()))]
+        others, pair = self._pairs(history), self._pairs(history, [[item]])
+        if not columns or not len(others):
+            return None
+        weakest = int(np.argmin(self._effects(history, others)[:, columns].sum(axis=1)))
+        features = pair.features.copy()
+        features[0, columns] = others.features[weakest, columns]
+        return float(self._probabilities(replace(pair, features=features))[0])
+
+    def kin(self, items: IntArray, item: int) -> BoolArray:
+        """Which of `items` share the finest category of `item`."""
+        levels = self._ready().facts.levels
+        if not len(levels):
+            return np.zeros(len(items), bool)
+        same: BoolArray = levels[-1][items] == levels[-1][item]
+        return same
 
     # -- keeping -------------------------------------------------------------------------------
 
