@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup demo test check bench tables clean
+.PHONY: help setup demo test check mutants bench tables clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -30,6 +30,9 @@ check: setup ## format, lint, types and import rules
 test: setup check ## everything that must pass
 	@sh scripts/browser.sh
 	@$(BIN)/python -m pytest -n 2
+
+mutants: setup ## show that the tests of reliability fail where the source is wrong
+	@$(BIN)/python tests/reliability/mutants.py
 
 bench: setup ## the README's figures that need no private data
 	@$(BIN)/python benchmarks/complete_journey.py

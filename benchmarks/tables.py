@@ -34,6 +34,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "import_events": ("format", "rows"),
     "serve_http": ("case", "what", "connections"),
     "service_ingest": ("case",),
+    "reliability_events": ("question",),
     "plan": ("shop",),
     "pretrain": ("run", "method"),
     "classify": ("data", "label", "method", "seed", "rate"),

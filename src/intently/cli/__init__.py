@@ -37,6 +37,7 @@ GROUPS = (
     "replay",
     "models",
     "keys",
+    "backup",
     "service",
 )
 for group in GROUPS:
