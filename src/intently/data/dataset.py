@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from scipy import sparse
 
 from intently.data.histories import Histories
 from intently.data.ids import IdMap
@@ -136,11 +137,9 @@ class Dataset:
     @cached_property
     def repeat_share(self) -> float:
         """Share of target events on an item that the same user had met by the same event before."""
-        hits = self.events.filter(pl.col("event") == EVENT_CODES[self.target])
-        if hits.is_empty():
-            return 0.0
-        moments = hits.select("user", "item", "time_s").unique()
-        return 1.0 - moments.select("user", "item").n_unique() / moments.height
+        indptr, hits = by_user(self.events, [EVENT_CODES[self.target]], self.n_users)
+        moments, pairs = distinct(indptr, hits["item"].to_numpy(), hits["time_s"].to_numpy())
+        return 1.0 - pairs / moments if moments else 0.0
 
     @cached_property
     def fingerprint(self) -> str:
@@ -195,10 +194,7 @@ class Dataset:
 
     @cached_property
     def _by_user(self) -> tuple[LongArray, pl.DataFrame]:
-        positive = self.events.filter(pl.col("event").is_in(_POSITIVE_CODES))
-        ordered = positive.sort("user", maintain_order=True)
-        counts = np.bincount(ordered["user"].to_numpy(), minlength=self.n_users)
-        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), ordered
+        return by_user(self.events, _POSITIVE_CODES, self.n_users)
 
     def histories(
         self,
@@ -238,6 +234,39 @@ class Dataset:
     def event_names(self) -> list[str]:
         """Which kinds of events this shop has."""
         return [EVENTS[code] for code in sorted(self.events["event"].unique().to_list())]
+
+
+def by_user(events: pl.DataFrame, codes: list[int], n_users: int) -> tuple[LongArray, pl.DataFrame]:
+    """(indptr, columns item, time_s, event) of the events with these codes: users in order, then time.
+
+    By counting, not by comparing: one pass over the events whatever their number.
+    """
+    chosen = events.select("user", "item", "time_s", "event")
+    if chosen["event"].n_unique() > 1 or chosen["event"].first() not in codes:
+        chosen = chosen.filter(pl.col("event").is_in(codes))
+    users, n = chosen["user"].to_numpy(), chosen.height
+    cells = (np.ones(n, np.int8), (users, np.arange(n, dtype=np.int32)))
+    counted = sparse.coo_matrix(cells, shape=(n_users, max(n, 1))).tocsr()
+    return counted.indptr.astype(np.int64), chosen.select("item", "time_s", "event")[counted.indices]
+
+
+def distinct(indptr: LongArray, items: IntArray, time_s: DoubleArray) -> tuple[int, int]:
+    """(distinct (user, item, moment), distinct (user, item)) of events in the layout of `Histories`."""
+    n_users = len(indptr) - 1
+    width = int(items.max(initial=0)) + 1
+    place = np.arange(len(items), dtype=np.int64)
+    met = sparse.csr_matrix((place, items.copy(), indptr.copy()), shape=(n_users, width))
+    met.sort_indices()
+    user = np.repeat(np.arange(n_users, dtype=np.int32), np.diff(indptr))
+    again = np.zeros(len(items) + 1, bool)  # the same item of the same user as the entry before
+    again[1:-1] = (met.indices[1:] == met.indices[:-1]) & (user[1:] == user[:-1])
+    pairs = len(items) - int(again.sum())
+    several = np.flatnonzero(again[:-1] | again[1:])  # entries of items that a user met more than once
+    who, what, when = user[several], met.indices[several], time_s[met.data[several]]
+    order = np.lexsort((when, what, who))
+    who, what, when = who[order], what[order], when[order]
+    same = (who[1:] == who[:-1]) & (what[1:] == what[:-1]) & (when[1:] == when[:-1])
+    return len(items) - int(same.sum()), pairs
 
 
 def seconds(moment: datetime | float) -> float:

@@ -22,7 +22,7 @@ from intently.models.base import Recommender, State
 from intently.models.moments import moments, next_pairs
 from intently.models.popular import share_of_best
 from intently.models.space import Float, Int, Space
-from intently.schema import DoubleArray, FloatArray, LongArray
+from intently.schema import DoubleArray, FloatArray
 
 FILLER: Final = 1e-6
 """Score of the most popular item when nothing speaks for it."""
@@ -134,27 +134,32 @@ def nearest(products: list[Product], scale: DoubleArray, k: int) -> sparse.csr_m
     products: (A, B, weight), both of A and B (rows, n_items). Done in blocks of about CELLS products.
     """
     n_items = len(scale)
-    used = [(left.tocsc(), right, weight) for left, right, weight in products if weight > 0]
-    stops = _blocks([(left, right) for left, right, _ in used], n_items)
-    right_scale = sparse.diags(scale.astype(np.float32))
+    used = [(left.T.tocsr(), np.float32(weight)) for left, _, weight in products if weight > 0]
+    right = sparse.vstack([rows for _, rows, weight in products if weight > 0], format="csr")
+    scale_of = scale.astype(np.float32)
     parts = []
     with progress.track("comparing items", n_items) as advance:
-        for start, stop in pairwise(stops):
-            block = sparse.csr_matrix((stop - start, n_items), dtype=np.float32)
-            for left, right, weight in used:
-                block = block + (left[:, start:stop].T @ right) * np.float32(weight)
-            left_scale = sparse.diags(scale[start:stop].astype(np.float32))
-            parts.append(largest((left_scale @ block @ right_scale).tocsr(), start, k))
+        for start, stop in pairwise(_blocks([turned for turned, _ in used], right)):
+            left = sparse.hstack([turned[start:stop] * weight for turned, weight in used], format="csr")
+            block = left @ right  # one product in place of a sum of three
+            block.data *= np.repeat(scale_of[start:stop], np.diff(block.indptr)) * scale_of[block.indices]
+            parts.append(largest(block, start, k))
             advance(stop - start)
     return sparse.vstack(parts, format="csr", dtype=np.float32)
 
 
-def _blocks(pairs: list[tuple[sparse.csc_matrix, sparse.csr_matrix]], n_items: int) -> list[int]:
-    """Ends of consecutive ranges of items that cost about CELLS products each, from 0 to n_items."""
-    cost = np.zeros(n_items + 1, np.int64)
-    for left, right in pairs:
-        partners = np.diff(right.indptr).astype(np.int64)[left.indices]
-        cost += np.concatenate([[0], np.cumsum(partners)])[left.indptr]
+def _blocks(left: list[sparse.csr_matrix], right: sparse.csr_matrix) -> list[int]:
+    """Ends of consecutive ranges of rows of `left`, side by side, that cost about CELLS products each.
+
+    A row costs as many products as the rows of `right` that it names have entries.
+    """
+    n_items = left[0].shape[0]
+    entries = np.diff(right.indptr).astype(np.int64)
+    cost, first = np.zeros(n_items + 1, np.int64), 0
+    for part in left:
+        named = sparse.csr_matrix((np.ones(part.nnz, np.int8), part.indices, part.indptr), part.shape)
+        cost[1:] += np.cumsum(named @ entries[first : first + part.shape[1]])
+        first += part.shape[1]
     stops = [0]
     while stops[-1] < n_items:
         stop = int(np.searchsorted(cost, cost[stops[-1]] + CELLS, side="right")) - 1
@@ -164,17 +169,24 @@ def _blocks(pairs: list[tuple[sparse.csc_matrix, sparse.csr_matrix]], n_items: i
 
 def largest(block: sparse.csr_matrix, offset: int, k: int) -> sparse.csr_matrix:
     """The `k` largest entries of each row, without item offset + row itself; ties to smaller ids."""
-    block.sort_indices()
-    keep = np.zeros(block.nnz, bool)
-    for row in range(block.shape[0]):
-        span = slice(block.indptr[row], block.indptr[row + 1])
-        values = np.where(block.indices[span] == offset + row, -1.0, block.data[span])
-        if len(values) > k + 1:
-            least = np.partition(values, len(values) - k)[len(values) - k]
-            above, level = values > least, np.flatnonzero(values == least)
-            above[level[: k - int(above.sum())]] = True
-            keep[span] = above
-        else:
-            keep[span] = values > 0
-    indptr: LongArray = np.concatenate([[0], np.cumsum(keep)])[block.indptr].astype(np.int64)
-    return sparse.csr_matrix((block.data[keep], block.indices[keep], indptr), shape=block.shape)
+    indptr, lengths = block.indptr, np.diff(block.indptr)
+    own = np.repeat(offset + np.arange(len(lengths), dtype=np.int32), lengths)
+    values = np.where(block.indices == own, np.float32(-1.0), block.data)
+    least = np.zeros(len(lengths), np.float32)  # what an entry must reach
+    for row in np.flatnonzero(lengths > k):
+        some = values[indptr[row] : indptr[row + 1]].copy()
+        some.partition(len(some) - k)
+        least[row] = max(some[len(some) - k], 0.0)
+    bar = np.repeat(least, lengths)
+    keep = (values >= bar) & (values > 0)
+    kept = np.concatenate([[0], np.cumsum(keep)])[indptr]
+    for row in np.flatnonzero(np.diff(kept) > k):  # equal entries at the edge
+        span = slice(indptr[row], indptr[row + 1])
+        level = np.flatnonzero(values[span] == least[row])
+        spare = int(kept[row + 1] - kept[row]) - k
+        order = np.argsort(block.indices[span][level])
+        keep[span.start + level[order[len(order) - spare :]]] = False
+    indptr = np.concatenate([[0], np.cumsum(keep)])[indptr].astype(np.int64)
+    out = sparse.csr_matrix((block.data[keep], block.indices[keep], indptr), shape=block.shape)
+    out.sort_indices()
+    return out

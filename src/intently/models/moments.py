@@ -16,6 +16,9 @@ from intently.schema import LongArray
 LEAST_WEIGHT: Final = 1e-3
 MOST_MOMENTS: Final = 50
 
+ROWS: Final = 100_000
+"""Moments whose pasts are gathered at once."""
+
 
 def next_pairs(
     histories: Histories, n_items: int, decay: float, least: float = LEAST_WEIGHT
@@ -23,23 +26,27 @@ def next_pairs(
     """(X, Y), one row a moment that has an earlier one: the weighted past, and what was met then.
 
     X: decay ** (distance - 1) summed over earlier moments; Y: ones. Both (rows, n_items) float32.
-    Moments that would weigh less than `least`, or are more than MOST_MOMENTS back, are left out.
+    Moments that would weigh less than `least`, or are more than MOST_MOMENTS back, are left out. An item
+    that was met at several of them stands as often in X, which adds it up.
     """
     met, age = moments(histories, n_items)  # (moments, items); moments of the same user before it
-    lags = [
-        (distance, decay ** (distance - 1))
-        for distance in range(1, int(min(age.max(initial=0), MOST_MOMENTS)) + 1)
-        if decay ** (distance - 1) >= least
-    ]
-    bands = [np.flatnonzero(age >= distance) for distance, _ in lags]
-    rows = np.concatenate([np.zeros(0, np.int64), *bands])
-    columns = np.concatenate([np.zeros(0, np.int64), *(b - d for b, (d, _) in zip(bands, lags, strict=True))])
-    values = np.concatenate(
-        [np.zeros(0), *(np.full(len(b), w) for b, (_, w) in zip(bands, lags, strict=True))]
-    )
-    earlier = sparse.csr_matrix((values.astype(np.float32), (rows, columns)), shape=(len(age), len(age)))
+    weights = decay ** np.arange(MOST_MOMENTS)
+    weights = weights[weights >= least].astype(np.float32)
     kept = np.flatnonzero(age >= 1)
-    return (earlier[kept] @ met).tocsr(), met[kept]
+    start = met.indptr[kept - np.minimum(age[kept], len(weights))]  # the past of a moment lies in one piece
+    lengths = (met.indptr[kept] - start).astype(np.int64)
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    items = np.empty(indptr[-1], np.int32)
+    values = np.empty(indptr[-1], np.float32)
+    moment_of = np.repeat(np.arange(len(age), dtype=np.int32), np.diff(met.indptr))
+    for first in range(0, len(kept), ROWS):
+        part = slice(first, min(first + ROWS, len(kept)))
+        inside = slice(indptr[part.start], indptr[part.stop])
+        shift = np.repeat(start[part] - indptr[part.start : part.stop], lengths[part])
+        places = np.arange(inside.start, inside.stop) + shift
+        items[inside] = met.indices[places]
+        values[inside] = weights[np.repeat(kept[part] - 1, lengths[part]) - moment_of[places]]
+    return sparse.csr_matrix((values, items, indptr), (len(kept), n_items)), met[kept]
 
 
 def moments(histories: Histories, n_items: int) -> tuple[sparse.csr_matrix, LongArray]:

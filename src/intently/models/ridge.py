@@ -15,7 +15,7 @@ from scipy.linalg import lapack
 from intently.errors import InputError
 from intently.schema import FloatArray, LongArray
 
-DENSE_FROM: Final = 0.02
+DENSE_FROM: Final = 0.1
 """Share of pairs from which a dense product is faster than a sparse one."""
 
 BLOCK: Final = 256

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import polars as pl
 from scipy import sparse
 
 from intently.data import Histories
+from intently.data.dataset import distinct
 from intently.errors import InputError
 from intently.models.base import State
 from intently.models.moments import LEAST_WEIGHT, next_pairs
@@ -45,6 +45,8 @@ class Pasts:
             past = histories.matrix(n_items)
             past.data[:] = 1.0
         self.turned = past.T.tocsr()  # X', (n_items, rows of X): an item's pasts lie together
+        self.turned.has_sorted_indices = True  # transposing sorts
+        self.turned.sum_duplicates()
 
     @property
     def heard(self) -> LongArray:
@@ -192,16 +194,9 @@ def without_rests(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
 
 def repeated(histories: Histories) -> LongArray:
     """(len(TARGETS), 2): distinct (user, item, moment) and (user, item) of each kind of event."""
-    frame = pl.DataFrame(
-        {
-            "user": histories.rows,
-            "item": histories.items,
-            "event": histories.events,
-            "time_s": histories.time_s,
-        }
-    )
     out = np.zeros((len(TARGETS), 2), np.int64)
     for place, name in enumerate(TARGETS):
-        rows = frame.filter(pl.col("event") == EVENT_CODES[name]).select("user", "item", "time_s").unique()
-        out[place] = rows.height, rows.select("user", "item").n_unique()
+        chosen = histories.events == EVENT_CODES[name]
+        indptr = np.concatenate([[0], np.cumsum(chosen)])[histories.indptr]
+        out[place] = distinct(indptr, histories.items[chosen], histories.time_s[chosen])
     return out
