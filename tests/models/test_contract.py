@@ -26,6 +26,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "basket": {},
     "covisit": {},
     "linear": {"l2": 1.0},
+    "als": {"d": 8, "iterations": 5},
     "content": {},
     "blend": {"models": {"linear": {"l2": 1.0}, "covisit": {}, "content": {}}, "weights": None},
     "ensemble": {"models": {"linear": {"l2": 1.0}, "covisit": {}, "content": {}}},

@@ -21,6 +21,7 @@ REGISTRY = {
     "basket": "intently.models.basket:Basket",
     "covisit": "intently.models.covisit:CoVisit",
     "linear": "intently.models.linear:Linear",
+    "als": "intently.models.als:Als",
     "content": "intently.models.content:Content",
     "blend": "intently.models.blend:Blend",
     "ensemble": "intently.models.ensemble:Ensemble",
