@@ -97,7 +97,10 @@ def test_a_schedule_holds_by_its_own_clock() -> None:
 
 
 def test_rules_survive_and_another_process_sees_them_at_once(tmp_path: Path) -> None:
-    mine, theirs = RuleFile(tmp_path / "rules.json"), RuleFile(tmp_path / "rules.json")
+    mine, theirs = (
+        RuleFile(tmp_path / "rules.json", look_s=0.0),
+        RuleFile(tmp_path / "rules.json", look_s=0.0),
+    )
     made = mine.add(rule("exclude", name="No sale items!", filter="price < 2"), "2026-01-01T00:00:00Z")
     again = theirs.add(rule("exclude", name="No sale items", filter="price < 3"), "2026-01-02T00:00:00Z")
     assert (made.id, again.id) == ("no-sale-items", "no-sale-items-2")
@@ -112,7 +115,7 @@ def test_rules_survive_and_another_process_sees_them_at_once(tmp_path: Path) -> 
 
 
 def test_rules_that_are_not_there_or_twice_are_refused(tmp_path: Path) -> None:
-    file = RuleFile(tmp_path / "rules.json")
+    file = RuleFile(tmp_path / "rules.json", look_s=0.0)
     file.add(rule("cap", id="one", column="brand", most=1), "")
     with pytest.raises(InputError, match="there is a rule 'one' already"):
         file.add(rule("cap", id="one", column="brand", most=1), "")
@@ -124,7 +127,7 @@ def test_rules_that_are_not_there_or_twice_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_changes_nothing_and_is_not_written_over(tmp_path: Path) -> None:
-    file = RuleFile(tmp_path / "rules.json")
+    file = RuleFile(tmp_path / "rules.json", look_s=0.0)
     file.add(rule("cap", id="one", column="brand", most=1), "")
     file.path.write_text(file.path.read_text()[:-20])
     assert [one.id for one in file.current().rules] == ["one"]
@@ -138,7 +141,7 @@ def test_a_damaged_file_changes_nothing_and_is_not_written_over(tmp_path: Path) 
 
 def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     def write(k: int) -> None:
-        file = RuleFile(tmp_path / "rules.json")
+        file = RuleFile(tmp_path / "rules.json", look_s=0.0)
         for n in range(5):
             file.add(rule("cap", id=f"r{k}-{n}", column="brand", most=1), "")
 
@@ -147,7 +150,7 @@ def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    edition = RuleFile(tmp_path / "rules.json").current()
+    edition = RuleFile(tmp_path / "rules.json", look_s=0.0).current()
     assert len(edition.rules) == edition.version == 20
 
 
@@ -256,7 +259,7 @@ def test_caps_keep_the_best_of_each_and_count_pinned_ones_first() -> None:
     ],
 )
 def test_pinned_items_stand_at_their_slots(pins: list[tuple[int, int]], order: list[int]) -> None:
-    assert pinned(4, pins) == order
+    assert pinned(4, pins).tolist() == order
 
 
 # -- lint --------------------------------------------------------------------------------------------

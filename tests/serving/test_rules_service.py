@@ -17,7 +17,7 @@ from intently.data import Dataset
 from intently.models import Recommender
 from intently.serving.answer import recommend
 from intently.serving.answer.draft import Draft
-from intently.serving.rules.book import RuleFile
+from intently.serving.rules.book import LOOK_S, RuleFile
 from intently.serving.rules.rule import Rule
 from intently.serving.shapes.answers import RecommendationRequest
 from intently.serving.state.engine import Engine
@@ -54,6 +54,12 @@ def service(ruled_home: Path) -> Iterator[Running]:
 @pytest.fixture(autouse=True)
 def no_rules(ruled_home: Path) -> None:
     (ruled_home / "rules.json").unlink(missing_ok=True)
+    seen()
+
+
+def seen() -> None:
+    """Wait until the service has looked at the file of rules again."""
+    time.sleep(LOOK_S * 1.5)
 
 
 def items(service: Running, n: int = 5, **asked: Any) -> list[str]:
@@ -156,8 +162,10 @@ def test_another_process_may_change_the_rules(service: Running, ruled_home: Path
     RuleFile(ruled_home / "rules.json").add(
         Rule(name="x", kind="include", filter="price >= 16"), "2024-01-01T00:00:00Z"
     )
+    seen()
     assert all(int(item[1:]) >= 16 for item in items(service, 8))
     (ruled_home / "rules.json").write_text("{")
+    seen()
     assert all(int(item[1:]) >= 16 for item in items(service, 8))
     assert "the rules cannot be read" in service.client.get("/healthz").json()["problems"][0]
     assert service.client.post("/v1/rules", json={"name": "x", "kind": "cap"}).status_code == 422
@@ -206,6 +214,7 @@ def test_a_rule_that_was_acknowledged_survives_a_kill(ruled_home: Path, service:
     with running(ruled_home) as other:
         add(other, id="kept", kind="exclude", filter="brand == 'F'")
         other.kill()
+    seen()
     assert "i011" not in items(service)
 
 
@@ -286,6 +295,9 @@ def test_a_dry_run_of_a_rule_that_does_not_hold_changes_nothing(service: Running
     instead = {"id": "f", "name": "x", "kind": "cap", "column": "brand", "most": 3}
     said = service.client.post("/v1/rules:dry-run", json={"rule": instead, "users": 30}).json()
     assert "i011" in {one["item_id"] for one in said["gain"]}  # the stored rule of this id was replaced
+    same = {"id": "f", "name": "exclude", "kind": "exclude", "filter": "brand == 'F'"}
+    said = service.client.post("/v1/rules:dry-run", json={"rule": same, "users": 30}).json()
+    assert "i011" in {one["item_id"] for one in said["lose"]}  # what the stored rule does already
 
 
 # -- what was taken out, and by whom ------------------------------------------------------------------

@@ -36,6 +36,7 @@ GROUPS = (
     "runs",
     "replay",
     "models",
+    "rules",
     "keys",
     "backup",
     "service",

@@ -1,7 +1,7 @@
 """A list of items, stage by stage.
 
     bars -> filters -> candidates -> learned -> boosts
-    -> fatigue -> fill -> caps and pins -> explored -> page -> suggestions
+    -> fatigue -> fill -> diversity -> caps and pins -> explored -> page -> suggestions
 
 What must not be answered is decided first, so that the list can be filled behind it; the model ranks; where
 it has too little to say, `filled_by` and each item's `source` say who did.
@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 from intently.errors import InputError
-from intently.serving.answer import bars, candidates, explored, learned, ruled
+from intently.serving.answer import bars, candidates, diversity, explored, learned, ruled
 from intently.serving.answer.draft import CODE, Draft
 from intently.serving.answer.fill import fill, filled_by
 from intently.serving.answer.kept import keep
@@ -101,6 +101,7 @@ def make(engine: Engine, draft: Draft) -> None:
     ruled.boost(draft)
     tire(engine, draft)
     fill(engine, draft)
+    diversity.spread(engine, draft)
     ruled.settle(engine, draft)
 
 

@@ -11,9 +11,8 @@ import numpy as np
 from intently.errors import InputError
 from intently.intervals import Interval, mean_interval
 from intently.schema import DoubleArray, IntArray
-from intently.serving.answer import recommend
+from intently.serving.answer import recommend, rules
 from intently.serving.answer.draft import Draft
-from intently.serving.answer.rules import findings
 from intently.serving.rules.filters import compile_filter
 from intently.serving.rules.force import Force, force_of
 from intently.serving.rules.moments import seconds_of
@@ -36,19 +35,23 @@ def dry_run(engine: Engine, asked: DryRunRequest) -> DryRun:
         raise InputError("nobody has done anything yet: there are no lists to compare", field="users")
     stored = engine.rules.file.current().rules
     rule = asked.rule if asked.rule.id else asked.rule.model_copy(update={"id": "dry-run"})
-    known = rule.id in {one.id for one in stored}
-    changed = [rule if one.id == rule.id else one for one in stored] + ([] if known else [rule])
+    known = next((one for one in stored if one.id == rule.id), None)
+    changed = [rule if one is known else one for one in stored] + ([] if known else [rule])
+    if known is not None and rules.told(known) == rules.told(
+        rule.model_copy(update={"created_at": known.created_at})
+    ):
+        stored = tuple(one for one in stored if one is not known)  # what it does already
     frame, number = engine.catalogue.frame(), engine.memory.items.get
 
-    def held(rules: Sequence[Rule]) -> Force:
-        now = [one for one in rules if one.concerns(scenario.name) and one.holds(at_s)]
+    def held(these: Sequence[Rule]) -> Force:
+        now = [one for one in these if one.concerns(scenario.name) and one.holds(at_s)]
         return force_of(now, frame, number)
 
     n = asked.n or scenario.n
     before = _Lists(engine, users, scenario, n, held(stored))
     after = _Lists(engine, users, scenario, n, held(changed))
     lose, gain = _moved(engine, before, after)
-    told = [one for one in findings(engine, changed) if one.rule_id == rule.id]
+    told = [one for one in rules.findings(engine, changed) if one.rule_id == rule.id]
     return DryRun(
         users=len(users),
         n=n,

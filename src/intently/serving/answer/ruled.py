@@ -7,7 +7,7 @@ list is filled behind those too. Pins come last; what a bar took out is not pinn
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -38,7 +38,7 @@ def sift(engine: Engine, draft: Draft) -> None:
         force = with_request(own, request.filter, request.boosts, request.pins, number)
     if force is None:
         return
-    draft.force, draft.shopper = force, shopper_of(draft.view)
+    draft.force, draft.shopper = force, shopper_of(engine, draft.view)
     for one in force.fixed:
         draft.bars.append(Bar(one.stage, one.reason, mask=one.mask))
     if force.open is not None:
@@ -69,31 +69,39 @@ def settle(engine: Engine, draft: Draft) -> None:
         _pin(draft, pins)
 
 
-def shopper_of(view: View) -> Shopper:
+def shopper_of(engine: Engine, view: View) -> Shopper:
     """Who asks, as filters see them."""
     done = view.deeds
-    return Shopper(view.at_s, Profile(view), done.items, done.time_s, done.events, view.cart)
+    return Shopper(view.at_s, Profile(engine, view), done.items, done.time_s, done.events, view.cart)
 
 
 class Profile(Mapping[str, Any]):
-    """A user's attributes, each looked up when it is asked for."""
+    """A user's attributes, read when one is asked for: most filters ask for none.
 
-    def __init__(self, view: View) -> None:
-        made = view.standing.artifact if view.standing is not None and view.who else None
-        self._table = made.user_table if made is not None else None
-        self._row = made.users.get(view.who) if made is not None else -1
+    What the shop says now; what it said at the last training where that is all there is.
+    """
+
+    def __init__(self, engine: Engine, view: View) -> None:
+        self._engine, self._view = engine, view
+        self._known: Mapping[str, Any] | None = None
 
     def __getitem__(self, name: str) -> Any:
-        if self._table is None or self._row < 0 or name not in self._table.columns:
-            raise KeyError(name)
-        value = self._table[name][self._row]
-        return value.to_list() if hasattr(value, "to_list") else value
+        return self._all()[name]
 
-    def __iter__(self) -> Any:
-        return iter(self._table.columns if self._table is not None and self._row >= 0 else ())
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
 
     def __len__(self) -> int:
-        return len(self._table.columns) if self._table is not None and self._row >= 0 else 0
+        return len(self._all())
+
+    def _all(self) -> Mapping[str, Any]:
+        if self._known is None:
+            who, standing = self._view.who, self._view.standing
+            self._known = self._engine.profiles.of(who) if who else {}
+            dense = standing.artifact.users.get(who) if standing and who and not self._known else -1
+            if standing is not None and dense >= 0:
+                self._known = standing.artifact.user_table.row(dense, named=True)
+        return self._known
 
 
 def _cap(engine: Engine, draft: Draft, caps: list[Capping], pins: list[Pinning]) -> None:
@@ -117,7 +125,8 @@ def _cap(engine: Engine, draft: Draft, caps: list[Capping], pins: list[Pinning])
 
 def _trim(draft: Draft, cap: Capping, held: IntArray) -> None:
     codes = cap.codes[draft.numbers]
-    codes[np.isin(draft.numbers, held)] = -1
+    for number in held.tolist():
+        codes[draft.numbers == number] = -1
     draft.drop(~kept(codes, cap.most, cap.codes[held]), cap.stage)
 
 
@@ -131,9 +140,12 @@ def _full(draft: Draft, cap: Capping, held: IntArray) -> BoolArray:
 
 
 def _pin(draft: Draft, pins: list[Pinning]) -> None:
-    numbers = np.array([pin.number for pin in pins], np.int32)
-    draft.extend(numbers, candidates.scored(draft, numbers, draft.judged), "pin")
-    place = {number: at for at, number in enumerate(draft.numbers.tolist())}
-    at = [place[pin.number] for pin in pins]
-    draft.sources[at] = CODE["pin"]
-    draft.reorder(pinned(len(draft), [(where, pin.slot) for where, pin in zip(at, pins, strict=True)]))
+    at = [np.flatnonzero(draft.numbers == pin.number) for pin in pins]
+    absent = np.array([pin.number for pin, place in zip(pins, at, strict=True) if not len(place)], np.int32)
+    if len(absent):
+        draft.extend(absent, candidates.scored(draft, absent, draft.judged), "pin")
+        at = [np.flatnonzero(draft.numbers == pin.number) for pin in pins]
+    places = [int(place[0]) for place in at]
+    draft.sources[places] = CODE["pin"]
+    slots = [(place, pin.slot) for place, pin in zip(places, pins, strict=True)]
+    draft.reorder(pinned(len(draft), slots))

@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from intently.serving.rules.rule import Rule
 
 FORMAT: Final = 1
 MOST_RULES: Final = 1000
+LOOK_S: Final = 0.05
+"""How soon what another process wrote is seen."""
 DAMAGED: Final = "the rules cannot be read; the ones before go on"
 
 
@@ -47,15 +50,21 @@ class Edition:
 class RuleFile:
     """`current()` is what holds; `trouble` says when the file could not be read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, look_s: float = LOOK_S) -> None:
         self.path = path
+        self._every_s = look_s
         self.trouble = ""
         self._writing, self._reading = threading.Lock(), threading.Lock()
+        self._look_s = 0.0
         self._seen: tuple[int, int, int] | None = None
         self._edition = Edition(0, ())
 
     def current(self) -> Edition:
-        """The rules now: one look at the file's date, and a reading only where it changed."""
+        """The rules now: a look at the file's date every LOOK_S, and a reading only where it changed."""
+        now_s = time.monotonic()
+        if now_s < self._look_s:
+            return self._edition
+        self._look_s = now_s + self._every_s
         if self._stamp() != self._seen:
             with self._reading:  # or an earlier reading could end after a later one
                 self._read(self._stamp())
@@ -105,7 +114,8 @@ class RuleFile:
             rules = list(edition.rules)
             made = change(rules)
             self._write(Edition(edition.version + 1, tuple(rules)))
-            self.current()
+            with self._reading:
+                self._read(self._stamp())
             return made
 
     def _stamp(self) -> tuple[int, int, int] | None:

@@ -98,15 +98,16 @@ class Force:
 
     def weights(self, user: Shopper, numbers: IntArray) -> tuple[DoubleArray, DoubleArray] | None:
         """(multiply, add) of these items, None where nothing moves them."""
+        if self.multiply is None and not self.boosting:
+            return None
         multiply = np.ones(len(numbers)) if self.multiply is None else self.multiply[numbers]
         add = np.zeros(len(numbers)) if self.add is None else self.add[numbers]
-        for boost in self.boosting:
-            hit = boost.filter.mask(self.frame, user, numbers)
-            multiply = np.where(hit, multiply * boost.multiply, multiply)
-            add = np.where(hit, add + boost.add, add)
-        if not (multiply != 1.0).any() and not add.any():
-            return None
-        return np.clip(multiply, 1 / LIMIT, LIMIT), np.clip(add, -1.0, 1.0)
+        hits = [(boost, boost.filter.mask(self.frame, user, numbers)) for boost in self.boosting]
+        for boost, hit in hits:
+            if hit.any():
+                multiply[hit] = np.clip(multiply[hit] * boost.multiply, 1 / LIMIT, LIMIT)
+                add[hit] = np.clip(add[hit] + boost.add, -1.0, 1.0)
+        return (multiply, add) if (multiply != 1.0).any() or add.any() else None
 
     def lifted(self, user: Shopper) -> BoolArray | None:
         """(n_items,) what a boost moves up, None where none does."""
@@ -193,8 +194,8 @@ def _boost(made: Force, boost: Boosting) -> None:
     if made.multiply is None or made.add is None:
         made.multiply, made.add = np.ones(made.frame.height), np.zeros(made.frame.height)
     hit = boost.filter.mask(made.frame)
-    made.multiply[hit] *= boost.multiply
-    made.add[hit] += boost.add
+    made.multiply[hit] = np.clip(made.multiply[hit] * boost.multiply, 1 / LIMIT, LIMIT)
+    made.add[hit] = np.clip(made.add[hit] + boost.add, -1.0, 1.0)
 
 
 def codes(frame: pl.DataFrame, column: str) -> IntArray:

@@ -20,14 +20,15 @@ def boosted(scores: DoubleArray, sources: ByteArray, multiply: DoubleArray, add:
     >>> boosted(scores, np.zeros(3, np.uint8), double_last, np.zeros(3)).tolist()
     [2, 0, 1]
     """
-    run = np.concatenate([[0], np.cumsum(sources[1:] != sources[:-1])]) if len(sources) else np.zeros(0)
-    unknown = np.isnan(scores)
+    unknown, borders = np.isnan(scores), np.flatnonzero(sources[1:] != sources[:-1]) + 1
     if unknown.any():
-        place = np.arange(len(scores), dtype=np.float64)
-        first = np.searchsorted(run, run, side="left")
+        place = np.arange(len(scores))
+        first = np.concatenate([[0], borders])[np.searchsorted(borders, place, side="right")]
         scores = np.where(unknown, 1.0 / (place - first + 1.0), scores)
     moved = np.where(scores >= 0.0, scores * multiply, scores / multiply) + add
-    order: LongArray = np.lexsort((-moved, run))
+    if not len(borders):
+        return np.argsort(-moved, kind="stable")
+    order: LongArray = np.lexsort((-moved, np.searchsorted(borders, np.arange(len(scores)), side="right")))
     return order
 
 
@@ -51,12 +52,12 @@ def kept(codes: IntArray, most: int, first: IntArray | None = None) -> BoolArray
     return found
 
 
-def pinned(n: int, pins: Sequence[tuple[int, int]]) -> list[int]:
+def pinned(n: int, pins: Sequence[tuple[int, int]]) -> LongArray:
     """Places of `n` candidates with some of them pinned: (candidate, slot from 1), the earlier pin first.
 
     A slot that is taken gives way to the next free one; a slot behind the end is the end.
 
-    >>> pinned(5, [(4, 1), (3, 1), (0, 9)])
+    >>> pinned(5, [(4, 1), (3, 1), (0, 9)]).tolist()
     [4, 3, 1, 2, 0]
     """
     taken: dict[int, int] = {}
@@ -65,13 +66,12 @@ def pinned(n: int, pins: Sequence[tuple[int, int]]) -> list[int]:
         while place in taken:
             place += 1
         taken[place] = candidate
-    chosen = set(taken.values())
-    rest = iter([candidate for candidate in range(n) if candidate not in chosen])
-    out: list[int] = []
-    for place in range(max([n - 1, *taken]) + 1):
-        candidate = taken.get(place, -1)
-        if candidate < 0:
-            candidate = next(rest, -1)
-        if candidate >= 0:
-            out.append(candidate)
+    places = sorted(taken)
+    candidates = [taken[place] for place in places]
+    ends = [min(place, n - len(places) + nth) for nth, place in enumerate(places)]
+    out = np.full(n, -1, np.int64)
+    out[ends] = candidates
+    rest: BoolArray = np.ones(n, bool)
+    rest[candidates] = False
+    out[out < 0] = np.flatnonzero(rest)
     return out

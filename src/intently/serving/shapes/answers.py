@@ -58,6 +58,9 @@ class RecommendationRequest(Request):
     )
     boosts: list[Boost] = Field(default_factory=list, max_length=10, description="what moves up or down")
     pins: list[Pin] = Field(default_factory=list, max_length=20, description="items at places of the list")
+    diversity: float = Field(
+        0.0, ge=0, le=1, allow_inf_nan=False, description="0: by relevance alone; 1: by difference alone"
+    )
     unserved_minutes: float = Field(
         0.0, ge=0, le=525_600, description="leave out what this user was shown within so many minutes"
     )

@@ -28,7 +28,11 @@ class LintRequest(Request):
 
 
 class DryRunRequest(Request):
-    """A rule to be tried out beside those that are stored; one of the same id is replaced."""
+    """A rule to be tried out beside those that are stored.
+
+    A stored one of the same id is replaced by it; where that is the same rule, its lists are compared with
+    those without it.
+    """
 
     rule: Rule
     scenario: Short = Field("home", description="in lists of which scenario")

@@ -18,6 +18,8 @@ import numpy as np
 
 from intently.config import Settings
 from intently.errors import IntentlyError
+from intently.models.principal import main_axes
+from intently.nn.inference import unit
 from intently.schema import BoolArray, DoubleArray, FloatArray, IntArray
 from intently.serving.state.catalogue import Catalogue
 from intently.serving.state.model import LiveModel, Standing
@@ -31,6 +33,8 @@ CLOSE: Final = 4.0
 LOOK_S: Final = 2.0
 MOST: Final = 2000
 """Newcomers that are scored; older ones wait for the next training."""
+DIRECTIONS: Final = 64
+"""How many main directions of the texts say whether two items of one list are alike."""
 
 log = logging.getLogger("intently.serving")
 
@@ -60,6 +64,7 @@ class Newcomers:
         self._came: queue.Queue[int | None] = queue.Queue()
         self._waiting: dict[int, None] = {}
         self._thread = threading.Thread(target=self._work, name="intently-newcomers", daemon=True)
+        self._short: tuple[Standing | None, FloatArray] = (None, self._known)
         self.placed = NOBODY
         self.trouble = ""
 
@@ -92,6 +97,11 @@ class Newcomers:
         mean = (np.where(np.isfinite(near), near, 0.0) * weights).sum(axis=1) / np.maximum(total, 1e-9)
         fine = (total > 0) & allowed[placed.numbers]
         return placed.numbers[fine], mean[fine]
+
+    def vectors(self, standing: Standing) -> FloatArray | None:
+        """(n_items of the model, <= DIRECTIONS) unit vectors of its texts; None while they are not read."""
+        known, short = self._short
+        return short if known is standing and short.size else None
 
     # -- the thread -----------------------------------------------------------------------------
 
@@ -140,6 +150,7 @@ class Newcomers:
         cache = self._settings.home / "vectors"
         self._encoder = TextEncoder(folder, speed=self._settings.speed, cache=cache)
         self._known = self._encoder.encode(texts)
+        self._short = (standing, directions(self._known))
         self._waiting[-1] = None  # items that came while no service ran
 
     def _place(self) -> None:
@@ -167,3 +178,15 @@ class Newcomers:
         near = np.argpartition(alike, alike.shape[1] - most, axis=1)[:, -most:].astype(np.int32)
         weights = np.maximum(np.take_along_axis(alike, near, axis=1), 0.0) ** CLOSE
         self.placed = Placed(standing, numbers, near, weights.astype(np.float32))
+
+
+def directions(vectors: FloatArray) -> FloatArray:
+    """(n, <= DIRECTIONS) unit vectors along the main directions of texts, centred; zero for items without."""
+    if not vectors.size:
+        return vectors
+    told = vectors.any(axis=1)
+    mean, axes = main_axes(vectors[told], DIRECTIONS)
+    axes /= np.linalg.norm(axes, axis=0)
+    out = np.zeros((len(vectors), axes.shape[1]), np.float32)
+    out[told] = unit(((vectors[told] - mean) @ axes).astype(np.float32))
+    return out
