@@ -8,12 +8,11 @@ from typing import Final
 
 import numpy as np
 
-from intently.models.ranking import top_k
-from intently.schema import BoolArray, DoubleArray, FloatArray, IntArray
+from intently.schema import DoubleArray, IntArray
 from intently.serving.answer.draft import CODE, Draft
+from intently.serving.answer.judged import Judged
 from intently.serving.state.deeds import Deeds
 from intently.serving.state.engine import Engine
-from intently.serving.state.model import Standing
 from intently.serving.state.view import one_history
 
 POOL: Final = 300
@@ -28,58 +27,59 @@ log = logging.getLogger("intently.serving")
 def gather(engine: Engine, draft: Draft) -> None:
     """Candidates best first: the scenario's own, then the model's. A model that fails is left out."""
     try:
-        scores = _model_scores(engine, draft)
+        judged = _judge(engine, draft)
+        if judged is not None:
+            judged.best(POOL)  # whatever is wrong with the model shows here
     except Exception:
         log.exception("the model failed")
-        draft.failed, scores = True, None
-    draft.judged = scores
-    FIRST[draft.scenario.first](engine, draft, scores)
-    _by_words(engine, draft, scores)
+        draft.failed, judged = True, None
+    draft.judged = judged
+    FIRST[draft.scenario.first](engine, draft, judged)
+    _by_words(engine, draft, judged)
     if draft.scenario.fill or draft.scenario.first == "model":
-        by_model(draft, scores)
-        _newcomers(engine, draft, scores)
+        by_model(draft, judged)
+        _newcomers(engine, draft, judged)
 
 
-def _model_scores(engine: Engine, draft: Draft) -> FloatArray | None:
-    """(n_items of the model,), None without a model or with nothing to go by."""
+def _judge(engine: Engine, draft: Draft) -> Judged | None:
+    """What the live model says; None without one."""
     standing = draft.view.standing
     if standing is None:
         return None
     draft.calibrated = standing.calibrated is not None
     if standing.stateful is not None:
-        return engine.readings.scores(draft.view, standing, standing.stateful)
-    scores: FloatArray = standing.model.scores(draft.view.history(standing))[0]
-    return scores
+        state = engine.readings.state(draft.view, standing, standing.stateful)
+        return Judged(standing, carried=(standing.stateful, state))
+    return Judged(standing, standing.model.scores(draft.view.history(standing))[0])
 
 
-def by_model(draft: Draft, scores: FloatArray | None) -> None:
+def by_model(draft: Draft, judged: Judged | None) -> None:
     """The best by the model, out of all that is allowed; what was barred on the way is noted."""
-    standing = draft.view.standing
-    if standing is None or scores is None:
+    if judged is None:
         return
-    numbers, values = _best(standing, scores, POOL)
+    numbers, values = judged.best(POOL)
     ok = draft.allowed[numbers]
     if not ok.all():
         draft.barred(numbers[~ok])
         if ok.sum() < min(POOL, 3 * draft.n):  # bars took most: look again among what they leave
-            numbers, values = _best(standing, scores, POOL, draft.allowed)
+            numbers, values = judged.best(POOL, draft.allowed)
     raised = draft.force.lifted(draft.shopper) if draft.force is not None else None
     if raised is not None:  # a boost may lift what is far behind
         within = draft.allowed.copy()
         within[: len(raised)] &= raised[: len(within)]
         within[len(raised) :] = False
-        lifted, theirs = _best(standing, scores, LIFTED, within)
+        lifted, theirs = judged.best(LIFTED, within)
         behind = ~np.isin(lifted, numbers)
         numbers = np.concatenate([numbers, lifted[behind]])
         values = np.concatenate([values, theirs[behind]])
     draft.extend(numbers, values, "model")
 
 
-def _newcomers(engine: Engine, draft: Draft, scores: FloatArray | None) -> None:
+def _newcomers(engine: Engine, draft: Draft, judged: Judged | None) -> None:
     """Items that the model has never seen, in among its own by the scores of what reads most alike."""
-    if scores is None or draft.view.standing is None:
+    if judged is None or draft.view.standing is None:
         return
-    numbers, values = engine.newcomers.scores(draft.view.standing, scores, draft.allowed)
+    numbers, values = engine.newcomers.scores(draft.view.standing, judged, draft.allowed)
     if not len(numbers):
         return
     before = len(draft)
@@ -90,66 +90,55 @@ def _newcomers(engine: Engine, draft: Draft, scores: FloatArray | None) -> None:
         draft.reorder(np.concatenate([np.arange(first), moved]))
 
 
-def _best(
-    standing: Standing, scores: FloatArray, most: int, allowed: BoolArray | None = None
-) -> tuple[IntArray, DoubleArray]:
-    """Item numbers and scores of the `most` best finite scores, best first; ties by the smaller dense id."""
-    if allowed is not None:
-        scores = np.where(allowed[standing.number], scores, -np.inf)
-    found = top_k(scores[None], most)
-    dense = found.items[0][found.items[0] >= 0]
-    return standing.number[dense], found.scores[0][: len(dense)].astype(np.float64)
-
-
 # -- what scenarios put first --------------------------------------------------------------------
 
-First = Callable[[Engine, Draft, FloatArray | None], None]
+First = Callable[[Engine, Draft, Judged | None], None]
 
 
-def _model(_engine: Engine, _draft: Draft, _scores: FloatArray | None) -> None:
+def _model(_engine: Engine, _draft: Draft, _judged: Judged | None) -> None:
     """Nothing of its own: the model's list follows."""
 
 
-def _similar(_engine: Engine, draft: Draft, _scores: FloatArray | None) -> None:
+def _similar(_engine: Engine, draft: Draft, _judged: Judged | None) -> None:
     """What the model names after the visit's items alone."""
     view = draft.view
     if view.standing is None or not len(view.visit):
         return
     n = len(view.visit)
     only = Deeds(view.visit, view.deeds.time_s[-n:], view.deeds.events[-n:])
-    scores = view.standing.model.scores(one_history(only, view.standing, view.at_s))[0]
-    numbers, values = _best(view.standing, scores, POOL, draft.allowed)
+    after = view.standing.model.scores(one_history(only, view.standing, view.at_s))[0]
+    numbers, values = Judged(view.standing, after).best(POOL, draft.allowed)
     draft.extend(numbers, values, "similar")
 
 
-def _together(engine: Engine, draft: Draft, _scores: FloatArray | None) -> None:
+def _together(engine: Engine, draft: Draft, _judged: Judged | None) -> None:
     """What was bought in one basket with the visit's items and the cart."""
     wanted = np.union1d(draft.view.visit, draft.view.cart).astype(np.int32)
     numbers, values = engine.memory.baskets().together(wanted, POOL)
     draft.extend(numbers, values, "together")
 
 
-def _own(engine: Engine, draft: Draft, scores: FloatArray | None) -> None:
+def _own(engine: Engine, draft: Draft, judged: Judged | None) -> None:
     """What the user bought before, in the model's order; by how often where it has none."""
     bought = engine.memory.bought(draft.view.deeds)
-    values = scored(draft, bought, scores)
+    values = scored(bought, judged)
     done = draft.view.deeds
     times = np.array([(done.items == item).sum() for item in bought.tolist()], np.float64)
     order = np.lexsort((-times, -np.where(np.isfinite(values), values, -np.inf)))
     draft.extend(bought[order], values[order], "own")
 
 
-def _trending(engine: Engine, draft: Draft, scores: FloatArray | None) -> None:
+def _trending(engine: Engine, draft: Draft, judged: Judged | None) -> None:
     """What the shop's customers meet lately."""
     numbers = engine.memory.popular[: 4 * POOL]
     numbers = numbers[draft.allowed[numbers]][:POOL]
-    draft.extend(numbers, scored(draft, numbers, scores), "trending")
+    draft.extend(numbers, scored(numbers, judged), "trending")
 
 
-def _new(engine: Engine, draft: Draft, scores: FloatArray | None) -> None:
+def _new(engine: Engine, draft: Draft, judged: Judged | None) -> None:
     """What came into the catalogue last."""
     numbers = engine.catalogue.newest(draft.allowed, POOL)
-    draft.extend(numbers, scored(draft, numbers, scores), "new")
+    draft.extend(numbers, scored(numbers, judged), "new")
 
 
 FIRST: Final[dict[str, First]] = {
@@ -162,23 +151,18 @@ FIRST: Final[dict[str, First]] = {
 }
 
 
-def _by_words(engine: Engine, draft: Draft, scores: FloatArray | None) -> None:
+def _by_words(engine: Engine, draft: Draft, judged: Judged | None) -> None:
     """Items that the visit's search or page is about, in the model's order where it has one."""
     context = draft.request.context
     for source, text in (("query", context.query), ("page", context.page)):
         if text:
             numbers = engine.catalogue.about(text, source == "page")
             numbers = numbers[draft.allowed[numbers]]
-            values = scored(draft, numbers, scores)
+            values = scored(numbers, judged)
             order = np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable")[:POOL]
             draft.extend(numbers[order], values[order], source)
 
 
-def scored(draft: Draft, numbers: IntArray, scores: FloatArray | None) -> DoubleArray:
+def scored(numbers: IntArray, judged: Judged | None) -> DoubleArray:
     """The model's scores of these, nan where it has none."""
-    out = np.full(len(numbers), np.nan)
-    if scores is not None and draft.view.standing is not None:
-        dense = draft.view.standing.dense(numbers)
-        out[dense >= 0] = scores[dense[dense >= 0]]
-        out[~np.isfinite(out)] = np.nan
-    return out
+    return np.full(len(numbers), np.nan) if judged is None else judged.of(numbers)

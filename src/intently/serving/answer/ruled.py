@@ -143,7 +143,7 @@ def _pin(draft: Draft, pins: list[Pinning]) -> None:
     at = [np.flatnonzero(draft.numbers == pin.number) for pin in pins]
     absent = np.array([pin.number for pin, place in zip(pins, at, strict=True) if not len(place)], np.int32)
     if len(absent):
-        draft.extend(absent, candidates.scored(draft, absent, draft.judged), "pin")
+        draft.extend(absent, candidates.scored(absent, draft.judged), "pin")
         at = [np.flatnonzero(draft.numbers == pin.number) for pin in pins]
     places = [int(place[0]) for place in at]
     draft.sources[places] = CODE["pin"]

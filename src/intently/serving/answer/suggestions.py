@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
+import numpy as np
+
 from intently.serving.answer.draft import SOURCES, Draft
-from intently.serving.answer.reasons import finite
 from intently.serving.shapes.answers import Recommendations
 from intently.serving.shapes.common import Suggestion, Why
 from intently.serving.state.engine import Engine
@@ -17,7 +18,9 @@ def suggestions(engine: Engine, draft: Draft, why: Sequence[list[Why]], start: i
     catalogue, ids = engine.catalogue, engine.memory.items.ids
     standing = draft.view.standing
     names = (standing.model.name if standing is not None else "model", *SOURCES[1:])
-    scores = [finite(score) for score in draft.scores.tolist()]
+    scores: list[float | None] = draft.scores.round(6).tolist()
+    for place in np.flatnonzero(~np.isfinite(draft.scores)).tolist():
+        scores[place] = None
     return [
         Suggestion(
             item_id=ids[number],

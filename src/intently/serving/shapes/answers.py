@@ -42,13 +42,21 @@ class Context(Request):
     page: str = Field(default="", max_length=256, description="the category whose page is looked at")
 
 
+_NOTHING = Context.model_validate({})
+
+
+def _nothing() -> Context:
+    """One for all requests: nothing changes it, and copying it would cost more than reading the rest."""
+    return _NOTHING
+
+
 class RecommendationRequest(Request):
     """Who asks, or what was just looked at; both may be left out for a stranger."""
 
     scenario: Short = Field("home", description="a named way to ask: home, similar, cart, buy_again, ...")
     user_id: Id | None = Field(None, description="a user; unknown ones are answered as strangers")
     session_id: Id | None = Field(None, description="a guest's session, or the session of the user")
-    context: Context = Field(default=Context(), description="this visit; not stored")
+    context: Context = Field(default_factory=_nothing, description="this visit; not stored")
     n: int | None = Field(None, ge=1, le=MAX_ITEMS, description="how many items; left out: the scenario's")
     exclude_ids: list[Id] = Field(
         default_factory=list, max_length=MAX_EXCLUDED, description="items never to answer"
@@ -107,7 +115,7 @@ class RankRequest(Request):
     item_ids: list[Id] = Field(min_length=1, max_length=MAX_PAIRS)
     user_id: Id | None = None
     session_id: Id | None = None
-    context: Context = Field(default=Context(), description="this visit; not stored")
+    context: Context = Field(default_factory=_nothing, description="this visit; not stored")
     explain: bool = Field(False, description=f"say why; for at most {MAX_EXPLAINED} items")
 
     @check_model(mode="after")

@@ -53,7 +53,7 @@ class Why:
     values: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: twenty are made for an answer, and freezing doubles what that costs
 class Suggestion:
     """One recommended item.
 

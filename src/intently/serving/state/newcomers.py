@@ -12,7 +12,7 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -54,6 +54,15 @@ NOBODY: Final = Placed(
 )
 
 
+class HasAll(Protocol):
+    """Scores of every item of the model."""
+
+    @property
+    def all(self) -> FloatArray:
+        """(n_items,)."""
+        ...
+
+
 class Newcomers:
     """Reads new items as they come; `placed` is what answers use."""
 
@@ -84,14 +93,12 @@ class Newcomers:
         if self._thread.is_alive():
             self._came.put(number)
 
-    def scores(
-        self, standing: Standing, scores: FloatArray, allowed: BoolArray
-    ) -> tuple[IntArray, DoubleArray]:
+    def scores(self, standing: Standing, judged: HasAll, allowed: BoolArray) -> tuple[IntArray, DoubleArray]:
         """(numbers, scores) of the newcomers that are allowed and whose neighbours have scores."""
         placed = self.placed
         if placed.standing is not standing or not len(placed.numbers):
             return NOBODY.numbers, np.zeros(0)
-        near = scores[placed.near].astype(np.float64)
+        near = judged.all[placed.near].astype(np.float64)
         weights = np.where(np.isfinite(near), placed.weights, 0.0)
         total = weights.sum(axis=1)
         mean = (np.where(np.isfinite(near), near, 0.0) * weights).sum(axis=1) / np.maximum(total, 1e-9)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from intently.models.stateful import Stateful
-from intently.schema import FloatArray, IntArray
+from intently.schema import IntArray
 from intently.serving.state.deeds import Deeds
 from intently.serving.state.model import Standing
 from intently.serving.state.view import View, one_history
@@ -30,14 +30,14 @@ class Readings:
         self._version: Standing | None = None
         self._writing = threading.Lock()
 
-    def scores(self, view: View, standing: Standing, model: Stateful[Any]) -> FloatArray:
-        """(n_items of the model,) scores of every item for this view."""
+    def state(self, view: View, standing: Standing, model: Stateful[Any]) -> Any:
+        """The model's state after all of the view's events."""
         done, n = view.deeds, len(view.deeds.items)
         settled = n - len(view.visit)
         state = self._state(view, done.part(0, settled), standing, model)
         if settled < n:  # counts for this answer, and is not kept
             state = _advanced(model, state, done.part(settled, n), standing)
-        return model.scores_of(state)
+        return state
 
     def forget(self, user: int) -> None:
         """Drop what is held of a user."""

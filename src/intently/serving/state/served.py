@@ -105,7 +105,7 @@ class Pages:
 
     def _sign(self, name: str, start: int) -> str:
         said = f"{name}.{start}".encode("utf-8", "replace")
-        return hmac.new(self._secret, said, hashlib.sha256).hexdigest()[:_SIGNATURE]
+        return hashlib.blake2b(said, digest_size=_SIGNATURE // 2, key=self._secret).hexdigest()
 
 
 _AGAIN: Final = "ask without cursor for a new list; cursors hold for half an hour and until a restart"

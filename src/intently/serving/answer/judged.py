@@ -1,0 +1,80 @@
+"""What the live model says of all items for one view, worked out no further than a list needs."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from intently.models.stateful import Stateful, best_of
+from intently.schema import BoolArray, DoubleArray, FloatArray, IntArray
+from intently.serving.state.model import Standing
+
+
+class Judged:
+    """Scores of one view: the best of them, those of some items, or all.
+
+    A model that carries a user from event to event (`carried`: it and the state) names its best without
+    laying out a score for every item.
+    """
+
+    def __init__(
+        self,
+        standing: Standing,
+        scores: FloatArray | None = None,
+        carried: tuple[Stateful[Any], Any] | None = None,
+    ) -> None:
+        self._standing, self._scores, self._carried = standing, scores, carried
+        self._top: tuple[int, IntArray, DoubleArray] | None = None
+
+    @cached_property
+    def all(self) -> FloatArray:
+        """(n_items of the model,), -inf for what it never answers."""
+        if self._scores is not None:
+            return self._scores
+        assert self._carried is not None  # one of both is given
+        model, state = self._carried
+        return model.scores_of(state)
+
+    def best(self, most: int, allowed: BoolArray | None = None) -> tuple[IntArray, DoubleArray]:
+        """(item numbers, finite scores) of the best, best first; ties by the smaller dense id.
+
+        allowed: (n_items,) by item number; None: all items, those of the history too.
+        """
+        if allowed is None and self._top is not None and self._top[0] == most:
+            return self._top[1:]
+        numbers, scores = self._best(most, allowed)
+        if allowed is None:
+            self._top = most, numbers, scores
+        return numbers, scores
+
+    def _best(self, most: int, allowed: BoolArray | None) -> tuple[IntArray, DoubleArray]:
+        if allowed is None and self._carried is not None:
+            model, state = self._carried
+            ranked = model.best(state, most, repeats=True)
+            dense, scores = ranked.items[0], ranked.scores[0]
+            if len(dense) and dense[-1] < 0:
+                dense, scores = dense[dense >= 0], scores[dense >= 0]
+        elif allowed is None:
+            dense, scores = best_of(_finite(self.all), most)
+        else:
+            masked = np.where(allowed[self._standing.number], _finite(self.all), -np.inf)
+            dense, scores = best_of(masked.astype(np.float32, copy=False), most)
+        return self._standing.number[dense], scores.astype(np.float64)
+
+    def of(self, numbers: IntArray) -> DoubleArray:
+        """Scores of these items, nan where the model has none."""
+        out = np.full(len(numbers), np.nan)
+        dense = self._standing.dense(numbers)
+        known = dense >= 0
+        out[known] = self.all[dense[known]]
+        out[~np.isfinite(out)] = np.nan
+        return out
+
+
+def _finite(scores: FloatArray) -> FloatArray:
+    """The scores, -inf where they are not numbers."""
+    if np.isnan(scores).any():
+        return np.where(np.isnan(scores), np.float32(-np.inf), scores)
+    return scores
