@@ -1,12 +1,14 @@
 """How fast does the service answer over HTTP? One worker, a real shop, random users, a public load tool.
 
-    intently demo --home shop            # once, or any other folder with a store and a live model
-    python benchmarks/serve_http.py --home shop
+    python benchmarks/shop_home.py --data DIR --home shop     # or any folder with a store and a live model
+    python benchmarks/service.py --home shop [--peer]
 
 Starts `intently serve` on a free port, warms it up, then lets wrk (Debian's package) ask
 GET /v1/recommendations/{user}?n=20 for users drawn at random, at several numbers of connections, and
-POST /v1/events one at a time. Prints and keeps one line a case: requests/s, median and p99 in
-milliseconds, and the server's own CPU seconds a request, which a busy machine does not change.
+POST /v1/events one at a time. Prints and keeps one line a case: requests/s, median, p90 and p99 in
+milliseconds, and the server's own CPU seconds a request, which a busy machine changes least.
+`--peer` asks the same model behind FastAPI and eager torch (peers/fastapi_torch.py) in the same run, in turn
+with ours; our lines then say how many times less CPU they took.
 `--copy` (default) works on a copy of the store, so that posted events stay out of the shop.
 """
 
@@ -48,12 +50,23 @@ end
 DONE = """
 done = function(summary, latency, _)
   local e = summary.errors
-  local line = 'RESULT {"requests":%d,"seconds":%f,"p50_ms":%f,"p99_ms":%f,"max_ms":%f,"failed":%d}'
+  local line = 'RESULT {"requests":%d,"seconds":%f,"p50_ms":%f,"p90_ms":%f,' ..
+    '"p99_ms":%f,"max_ms":%f,"failed":%d}'
   io.write(string.format(line .. '\\n', summary.requests, summary.duration / 1e6,
-    latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, latency.max / 1e3,
+    latency:percentile(50) / 1e3, latency:percentile(90) / 1e3, latency:percentile(99) / 1e3,
+    latency.max / 1e3,
     e.status + e.connect + e.read + e.write + e.timeout))
 end
 """
+
+
+OURS = [
+    sys.executable,
+    "-c",
+    "import sys; sys.argv[0] = 'intently'; from intently.cli import main; main()",
+    "serve",
+]
+PEER = Path(__file__).parent / "peers" / "fastapi_torch.py"
 
 
 def main() -> None:
@@ -63,16 +76,37 @@ def main() -> None:
         raise SystemExit("this needs wrk: apt-get install wrk")
     with tempfile.TemporaryDirectory() as scratch:
         home = copied(wanted.home, Path(scratch)) if wanted.copy else wanted.home
-        with served(home) as (address, pid):
+        theirs = peer_rows(home, wanted) if wanted.peer else {}
+        with served(OURS, home) as (address, pid):
             shop = ask(address, "/v1/shop")
             users = sample_users(address, wanted.users, wanted.seed)
-            cases = [("recommend", n) for n in wanted.connections] + [
-                ("event", n) for n in wanted.connections
-            ]
-            for case, connections in cases:
-                row = load(address, pid, case, connections, users, wanted)
-                facts = {key: shop[key] for key in ("model", "stage", "n_items", "n_users", "n_events")}
-                print(json.dumps(record("serve_http", facts | row, wanted.out)), flush=True)
+            facts = {key: shop[key] for key in ("model", "stage", "n_items", "n_users", "n_events")}
+            for case in ("recommend", "event"):
+                for connections in wanted.connections:
+                    row = load(address, pid, case, connections, users, wanted)
+                    peer = theirs.get(connections) if case == "recommend" else None
+                    if peer is not None:
+                        row["times_less_cpu_than_peer"] = round(
+                            peer["server_cpu_ms"] / row["server_cpu_ms"], 1
+                        )
+                    say(facts | row, wanted)
+
+
+def say(row: dict[str, Any], wanted: argparse.Namespace) -> None:
+    """One line on standard output, and one in the results."""
+    print(json.dumps(row if wanted.no_record else record("service", row, wanted.out)), flush=True)
+
+
+def peer_rows(home: Path, wanted: argparse.Namespace) -> dict[int, dict[str, Any]]:
+    """The peer's lines by connections: the same users, the same model."""
+    with served(OURS, home) as (address, _):
+        users = sample_users(address, wanted.users, wanted.seed)
+    rows = {}
+    with served([sys.executable, str(PEER)], home) as (address, pid):
+        for connections in wanted.connections:
+            rows[connections] = load(address, pid, "peer", connections, users, wanted)
+            say({"model": "FastAPI and eager torch"} | rows[connections], wanted)
+    return rows
 
 
 def parser() -> argparse.ArgumentParser:
@@ -86,6 +120,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--explain", action="store_true", help="ask for reasons too")
     made.add_argument("--copy", action=argparse.BooleanOptionalAction, default=True)
     made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--peer", action="store_true", help="FastAPI and eager torch in the same run")
+    made.add_argument("--no-record", action="store_true", help="print only")
     made.add_argument("--out", type=Path, default=None, help="results file instead of the usual one")
     return made
 
@@ -100,11 +136,10 @@ def copied(home: Path, scratch: Path) -> Path:
 
 
 @contextmanager
-def served(home: Path) -> Iterator[tuple[str, int]]:
-    """The service in a process of its own: address and process id."""
-    code = "import sys; sys.argv[0] = 'intently'; from intently.cli import main; main()"
-    command = [sys.executable, "-c", code, "serve", "--home", str(home), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def served(command: list[str], home: Path) -> Iterator[tuple[str, int]]:
+    """A service in a process of its own: address and process id."""
+    port = ["--port", "0"]
+    process = subprocess.Popen([*command, "--home", str(home), *port], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
@@ -145,13 +180,14 @@ def load(
         spent = cpu_seconds(pid) - began
     return {
         "case": case,
-        "n": wanted.n if case == "recommend" else 1,
+        "n": 1 if case == "event" else wanted.n,
         "explain": wanted.explain,
         "connections": connections,
         "requests": told["requests"],
         "failed": told["failed"],
         "requests_per_s": round(told["requests"] / told["seconds"], 1),
         "p50_ms": round(told["p50_ms"], 2),
+        "p90_ms": round(told["p90_ms"], 2),
         "p99_ms": round(told["p99_ms"], 2),
         "max_ms": round(told["max_ms"], 2),
         "server_cpu_ms": round(spent / max(told["requests"], 1) * 1e3, 3),
@@ -162,6 +198,9 @@ def load(
 def script_of(address: str, case: str, users: list[str], wanted: argparse.Namespace) -> str:
     """What wrk runs."""
     safe = [urllib.request.quote(user, safe="") for user in users]
+    if case == "peer":
+        paths = ",".join(f'"/recommend/{user}?n={wanted.n}"' for user in safe)
+        return ASK % (paths, wanted.seed) + DONE
     if case == "recommend":
         more = "&explain=true" if wanted.explain else ""
         paths = ",".join(f'"/v1/recommendations/{user}?n={wanted.n}{more}"' for user in safe)

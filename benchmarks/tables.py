@@ -32,7 +32,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "scale": ("model", "events"),
     "encode": ("catalogue", "way"),
     "import_events": ("format", "rows"),
-    "serve_http": ("case", "what", "connections"),
+    "service": ("model", "n_items", "case", "connections"),
     "service_ingest": ("case",),
     "reliability_events": ("question",),
     "plan": ("shop",),

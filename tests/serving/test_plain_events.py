@@ -17,7 +17,8 @@ from test_bad_requests import BODIES, E
 
 from intently.config import Settings
 from intently.serving.app import make_app
-from intently.serving.http.express import Door, express
+from intently.serving.http.event_door import EventDoor
+from intently.serving.http.express import express
 from intently.serving.http.gate import Doors
 from intently.serving.http.keyring import KeyRing
 from intently.serving.intake.events import judge
@@ -113,7 +114,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, lis
             seen.append(scope["path"])
         await gate(scope, receive, send)
 
-    config = uvicorn.Config(app, http=express(Door(engine, gate)), ws="none", log_level="warning", port=0)
+    config = uvicorn.Config(
+        app, http=express([EventDoor(engine, gate)]), ws="none", log_level="warning", port=0
+    )
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -79,7 +79,7 @@ def test_what_lies_in_the_cart_does_not_come_until_it_is_taken_out(changing: Run
 
 
 def test_a_guest_counts_at_once_and_becomes_the_user_who_signs_in(changing: Running) -> None:
-    tell(changing, user_id="session:s-1", item_id="i019", event="purchase")
+    tell(changing, session_id="s-1", item_id="i019", event="purchase")
     assert ids(ask(changing, session_id="s-1", n=1)) == ["i019"]
     assert "i019" not in ids(ask(changing, user_id="new one", n=1))
     both = ask(changing, user_id="new one", session_id="s-1", n=1)

@@ -16,7 +16,9 @@ import uvicorn
 from intently.config import Settings
 from intently.errors import ConfigError
 from intently.serving.app import make_app
-from intently.serving.http.express import Door, express
+from intently.serving.http.answer_door import AnswerDoor
+from intently.serving.http.event_door import EventDoor
+from intently.serving.http.express import express
 from intently.serving.http.gate import Doors
 from intently.serving.http.keyring import KeyRing
 from intently.serving.http.keys import KeyBook
@@ -42,7 +44,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None] | None = None) -> 
     app = make_app(engine, doors, threads=threads)
     config = uvicorn.Config(
         app,
-        http=express(Door(engine, app), settings.limits.connections),
+        http=express((EventDoor(engine, app), AnswerDoor(engine, app)), settings.limits.connections),
         ws="none",
         log_level="error",  # below it, uvicorn writes a line for whatever a stranger sends
         access_log=False,

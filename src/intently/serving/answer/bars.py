@@ -15,9 +15,8 @@ HOUR_S: Final = 3600.0
 def collect(engine: Engine, draft: Draft) -> None:
     """Removed items, the caller's exclusions, the cart, what was met, bought or shown too lately."""
     draft.allowed = engine.catalogue.allowed()
-    gone = ~draft.allowed
-    if gone.any():
-        draft.bars.append(Bar("removed", "was taken out of the shop", mask=gone))
+    if not draft.allowed.all():
+        draft.bars.append(Bar("removed", "was taken out of the shop", mask=~draft.allowed))
     view, scenario, request = draft.view, draft.scenario, draft.request
     if request.exclude_ids:
         known = [engine.memory.items.get(name) for name in request.exclude_ids]
@@ -33,7 +32,7 @@ def collect(engine: Engine, draft: Draft) -> None:
     if hours > 0 and view.who:
         shown = engine.served.since(view.who, view.at_s - hours * HOUR_S)
         if len(shown):
-            draft.bar(Bar("served", f"was shown within {hours:g} hours", np.unique(shown)))
+            draft.bar(Bar("served", f"was shown within {hours:g} hours", shown))
 
 
 def _met(engine: Engine, draft: Draft) -> None:
@@ -41,6 +40,6 @@ def _met(engine: Engine, draft: Draft) -> None:
     view, bought = draft.view, draft.scenario.bought
     repeats = view.standing.model.repeats if view.standing is not None else True
     if bought is None and not repeats:
-        draft.bar(Bar("met", "was met before", np.unique(view.deeds.items)))
+        draft.bar(Bar("met", "was met before", view.deeds.items))
     elif bought is False:
         draft.bar(Bar("bought", "was bought before", engine.memory.bought(view.deeds)))

@@ -48,8 +48,8 @@ def _judge(engine: Engine, draft: Draft) -> Judged | None:
         return None
     draft.calibrated = standing.calibrated is not None
     if standing.stateful is not None:
-        state = engine.readings.state(draft.view, standing, standing.stateful)
-        return Judged(standing, carried=(standing.stateful, state))
+        reading = engine.readings.of(draft.view, standing, standing.stateful)
+        return Judged(standing, carried=(standing.stateful, reading))
     return Judged(standing, standing.model.scores(draft.view.history(standing))[0])
 
 

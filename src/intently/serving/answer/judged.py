@@ -10,20 +10,21 @@ import numpy as np
 from intently.models.stateful import Stateful, best_of
 from intently.schema import BoolArray, DoubleArray, FloatArray, IntArray
 from intently.serving.state.model import Standing
+from intently.serving.state.readings import Reading
 
 
 class Judged:
     """Scores of one view: the best of them, those of some items, or all.
 
-    A model that carries a user from event to event (`carried`: it and the state) names its best without
-    laying out a score for every item.
+    A model that carries a user from event to event (`carried`: it and the reading) names its best without
+    laying out a score for every item, and not twice while nothing new comes.
     """
 
     def __init__(
         self,
         standing: Standing,
         scores: FloatArray | None = None,
-        carried: tuple[Stateful[Any], Any] | None = None,
+        carried: tuple[Stateful[Any], Reading] | None = None,
     ) -> None:
         self._standing, self._scores, self._carried = standing, scores, carried
         self._top: tuple[int, IntArray, DoubleArray] | None = None
@@ -34,34 +35,35 @@ class Judged:
         if self._scores is not None:
             return self._scores
         assert self._carried is not None  # one of both is given
-        model, state = self._carried
-        return model.scores_of(state)
+        model, reading = self._carried
+        return model.scores_of(reading.state)
 
     def best(self, most: int, allowed: BoolArray | None = None) -> tuple[IntArray, DoubleArray]:
         """(item numbers, finite scores) of the best, best first; ties by the smaller dense id.
 
         allowed: (n_items,) by item number; None: all items, those of the history too.
         """
-        if allowed is None and self._top is not None and self._top[0] == most:
-            return self._top[1:]
-        numbers, scores = self._best(most, allowed)
-        if allowed is None:
-            self._top = most, numbers, scores
-        return numbers, scores
-
-    def _best(self, most: int, allowed: BoolArray | None) -> tuple[IntArray, DoubleArray]:
-        if allowed is None and self._carried is not None:
-            model, state = self._carried
-            ranked = model.best(state, most, repeats=True)
-            dense, scores = ranked.items[0], ranked.scores[0]
-            if len(dense) and dense[-1] < 0:
-                dense, scores = dense[dense >= 0], scores[dense >= 0]
-        elif allowed is None:
-            dense, scores = best_of(_finite(self.all), most)
-        else:
+        if allowed is not None:
             masked = np.where(allowed[self._standing.number], _finite(self.all), -np.inf)
             dense, scores = best_of(masked.astype(np.float32, copy=False), most)
-        return self._standing.number[dense], scores.astype(np.float64)
+            return self._standing.number[dense], scores.astype(np.float64)
+        top = self._carried[1].top if self._carried is not None else self._top
+        if top is None or top[0] != most:
+            top = (most, *self._first(most))
+            if self._carried is not None:
+                self._carried[1].top = top
+            self._top = top
+        return self._standing.number[top[1]], top[2]
+
+    def _first(self, most: int) -> tuple[IntArray, DoubleArray]:
+        """(dense ids, scores) of the best of all items."""
+        if self._carried is None:
+            dense, scores = best_of(_finite(self.all), most)
+            return dense, scores.astype(np.float64)
+        model, reading = self._carried
+        ranked = model.best(reading.state, most, repeats=True)
+        found = ranked.items[0] >= 0
+        return ranked.items[0][found], ranked.scores[0][found].astype(np.float64)
 
     def of(self, numbers: IntArray) -> DoubleArray:
         """Scores of these items, nan where the model has none."""

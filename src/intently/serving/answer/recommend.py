@@ -35,7 +35,7 @@ DAY_S = 86_400.0
 
 def recommend(engine: Engine, asked: RecommendationRequest) -> Recommendations:
     """The next items of a user or a visit. Raises InputError for an unknown scenario or a strange cursor."""
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.thread_time()
     scenario = scenario_of(engine, asked.scenario)
     context = asked.context
     view = engine.ask(asked.user_id, asked.session_id, context.item_ids, context.cart)
@@ -58,7 +58,9 @@ def recommend(engine: Engine, asked: RecommendationRequest) -> Recommendations:
     cursor = engine.pages.cursor(name, start + draft.n) if total > draft.n else None
     by = filled_by(draft)
     keep(engine, draft, order, name, start, by)
-    return told(engine, draft, began, by, explained(draft), name, start, cursor)
+    answer = told(engine, draft, began, by, explained(draft), name, start, cursor)
+    engine.pace.took(view.standing, time.thread_time() - worked)
+    return answer
 
 
 def told(

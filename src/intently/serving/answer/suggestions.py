@@ -15,7 +15,8 @@ from intently.serving.state.engine import Engine
 
 def suggestions(engine: Engine, draft: Draft, why: Sequence[list[Why]], start: int = 0) -> list[Suggestion]:
     """One entry a candidate, ranked from start + 1."""
-    catalogue, ids = engine.catalogue, engine.memory.items.ids
+    ids = engine.memory.items.ids
+    titles, categories, prices = engine.catalogue.told()
     standing = draft.view.standing
     names = (standing.model.name if standing is not None else "model", *SOURCES[1:])
     scores: list[float | None] = draft.scores.round(6).tolist()
@@ -24,9 +25,9 @@ def suggestions(engine: Engine, draft: Draft, why: Sequence[list[Why]], start: i
     return [
         Suggestion(
             item_id=ids[number],
-            title=catalogue.title(number),
-            category=catalogue.category(number),
-            price=catalogue.price(number),
+            title=titles[number],
+            category=categories[number],
+            price=prices[number],
             score=scores[place],
             probability=scores[place] if draft.calibrated else None,
             rank=start + place + 1,

@@ -1,109 +1,47 @@
-"""The short way of an event: from the connection to the ledger and back, without an ASGI task.
+"""The short way of a request: from the connection to its answer, without an ASGI task.
 
-A request for POST /v1/events that is whole in one piece, passes the gate and holds nothing but usual events
-is handed to the ledger as it is parsed, and answered when its commit is synced. Anything else (a wrong key, a
-form, a broken or unusual event, a body in parts, requests sent ahead) goes the long way through the
-application, as if this file did not exist; both answer the same, which tests check.
+A request that a door takes, that is whole in one piece and holds nothing unusual, is handed over as it is
+parsed and answered when the door has the answer. Anything else (a wrong key, a form, a broken body, one in
+parts, requests sent ahead) goes the long way through the application, as if this file did not exist; both
+answer the same, which tests check.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, ClassVar, Final
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final, Protocol
 
-import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from intently.errors import IntentlyError, NotReadyError
-from intently.serving.http.body import MAX_BYTES
 from intently.serving.http.connection import Connection
-from intently.serving.http.gate import ANSWER, Gate
-from intently.serving.http.problems import of_error
-from intently.serving.intake.plain import plain_rows
-from intently.serving.shapes.events import Acknowledged
-from intently.serving.state.engine import Engine
-from intently.serving.state.ledger import Outcome
-
-PATH: Final = b"/v1/events"
-ROUTE: Final = PATH.decode()
-_JSON: Final = frozenset({b"application/json", b"application/json; charset=utf-8"})
-_LONG: Final = frozenset({b"content-encoding", b"origin", b"expect", b"upgrade", b"idempotency-key"})
-"""Headers of requests that want more than the short way knows."""
+from intently.serving.http.gate import ANSWER
 
 RawHeaders = list[tuple[bytes, bytes]]
+JSON: Final = frozenset({b"application/json", b"application/json; charset=utf-8"})
+LONG: Final = frozenset({b"content-encoding", b"origin", b"expect", b"upgrade", b"idempotency-key"})
+"""Headers of requests that want more than a short way knows."""
 
 
-class Door:
-    """Where events come in: may they, are they plain, what became of them."""
+class Door(Protocol):
+    """Requests of one kind: may they in, are they plain, and what is answered."""
 
-    def __init__(self, engine: Engine, gate: Gate) -> None:
-        self._engine = engine
-        self._gate = gate
-        self._dated: RawHeaders = []
-        self._known: dict[tuple[int, int], bytes] = {}
-        self._figures = Figures()
+    def takes(self, method: bytes, url: bytes) -> bool:
+        """Whether this request line may lead through here."""
+        ...
 
     def enter(self, short: Short, scope: dict[str, Any], body: bytes) -> bool:
-        """Hand the events of a request to the ledger; False when it has to go the long way."""
-        kind = b""
-        for name, value in scope["headers"]:
-            if name in _LONG:
-                return False
-            if name == b"content-type":
-                kind = value
-        if kind not in _JSON or len(body) > MAX_BYTES:
-            return False
-        clock = self._engine.clock
-        rows = plain_rows(body, clock.now(), clock.latest())
-        if rows is None or not self._gate.passes(scope, "POST", ROUTE):
-            return False
-        try:
-            self._engine.ledger.hand_over(rows, short.told, short.connection.loop)
-        except NotReadyError as error:
-            short.told(error)
-        return True
+        """Take the request, and see that `short.told` hears of it; False when it has to go the long way."""
+        ...
 
-    def answer(self, outcome: Outcome, dated: RawHeaders) -> tuple[int, bytes]:
-        """Status and bytes from the headers on; counts the events."""
-        if isinstance(outcome, IntentlyError):
-            response = of_error(outcome)
-            return response.status_code, _raw([*dated, *response.raw_headers], bytes(response.body))
-        n, accepted = len(outcome), sum(outcome)
-        self._figures.accepted += accepted
-        self._figures.duplicates += n - accepted
-        if dated is not self._dated:  # uvicorn makes the list anew with every second's date
-            self._dated = dated
-            self._known.clear()
-        found = self._known.get((n, accepted))
-        if found is None:
-            said = orjson.dumps(Acknowledged(n, accepted, n - accepted, 0))
-            headers = [(b"content-length", b"%d" % len(said)), (b"content-type", b"application/json")]
-            found = self._known[n, accepted] = _raw([*dated, *headers], said)
-        return 200, found
+    def answer(self, outcome: Any, dated: RawHeaders) -> tuple[int, bytes]:
+        """Status, and the bytes that follow the status line."""
+        ...
 
     def count(self, status: int, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
-        """Count one answer; those of a group are counted together when all are sent."""
-        times = self._figures.seconds
-        if not times:
-            loop.call_soon(self._counted)
-        times.setdefault(status, []).append(seconds)
-
-    def _counted(self) -> None:
-        figures, self._figures = self._figures, Figures()
-        self._gate.metrics.received(figures.accepted, figures.duplicates, 0)
-        for status, seconds in figures.seconds.items():
-            self._gate.metrics.answered(ROUTE, status, *seconds)
-
-
-class Figures:
-    """What is counted once a group rather than once an event."""
-
-    __slots__ = ("accepted", "duplicates", "seconds")
-
-    def __init__(self) -> None:
-        self.accepted = self.duplicates = 0
-        self.seconds: dict[int, list[float]] = {}
+        """Count one answer."""
+        ...
 
 
 class Short:
@@ -126,7 +64,7 @@ class Short:
     def set(self) -> None:
         """See message_event."""
 
-    def told(self, outcome: Outcome) -> None:
+    def told(self, outcome: Any) -> None:
         """Answer."""
         connection = self.connection
         status, rest = self._door.answer(outcome, connection.server_state.default_headers)
@@ -144,11 +82,12 @@ class Short:
 class Express(Connection):
     """A connection with the short way; `express` makes the class of a service."""
 
-    door: ClassVar[Door]
+    doors: ClassVar[Sequence[Door]]
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._parts: list[bytes] | None = None  # of a body that may go the short way
+        self._door: Door | None = None
 
     def data_received(self, data: bytes) -> None:
         """What is not whole by now goes the long way, which knows how long to wait."""
@@ -158,7 +97,9 @@ class Express(Connection):
 
     def on_headers_complete(self) -> None:
         """The head is whole: may the request go the short way?"""
-        if self.url == PATH and self.parser.get_method() == b"POST" and self._is_free():
+        method = self.parser.get_method()
+        self._door = next((door for door in self.doors if door.takes(method, self.url)), None)
+        if self._door is not None and self._is_free():
             self._parts, self._in_head = [], False  # the timer of the head goes on
         else:
             super().on_headers_complete()
@@ -172,17 +113,18 @@ class Express(Connection):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        if self._parts is None:
+        door = self._door
+        if self._parts is None or door is None:
             super().on_message_complete()
             return
-        short = Short(self, self.door)
+        short = Short(self, door)
         before, self.cycle = self.cycle, short  # type: ignore[assignment]
-        if self.door.enter(short, self.scope, b"".join(self._parts)):  # type: ignore[arg-type]
-            self._parts = None
-            self.head_is_whole()
-            self.message_is_whole()
-            return
-        self.cycle = before
+        parts, self._parts = self._parts, None
+        self.head_is_whole()
+        self.message_is_whole()
+        if door.enter(short, self.scope, b"".join(parts)):  # type: ignore[arg-type]
+            return  # a door may have answered by now
+        self.cycle, self._parts = before, parts
         self._go_long()
         super().on_message_complete()
 
@@ -206,12 +148,12 @@ class Express(Connection):
             super().on_body(part)
 
 
-def express(door: Door, max_open: int = Connection.max_open) -> type[Express]:
-    """The class of connections that lead to this door, and how many of them there may be."""
-    return type("ExpressToDoor", (Express,), {"door": door, "max_open": max_open})
+def express(doors: Sequence[Door], max_open: int = Connection.max_open) -> type[Express]:
+    """The class of connections that lead to these doors, and how many of them there may be."""
+    return type("ExpressToDoors", (Express,), {"doors": doors, "max_open": max_open})
 
 
-def _raw(headers: RawHeaders, body: bytes) -> bytes:
+def raw(headers: RawHeaders, body: bytes) -> bytes:
     """Headers and body as they are sent, with what the gate adds to every answer."""
     lines = [name + b": " + value + b"\r\n" for name, value in (*headers, *ANSWER)]
     return b"".join([*lines, b"\r\n", body])

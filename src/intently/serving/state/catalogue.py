@@ -120,12 +120,20 @@ class Catalogue:
         """None where nothing is known."""
         return self.prices[number] if number < len(self.prices) else None
 
+    def told(self) -> tuple[list[str], list[str], list[float | None]]:
+        """Titles, categories and prices by item number, of all items that are known by now."""
+        self._keep_up()
+        return self.titles, self.categories, self.prices
+
     def allowed(self) -> BoolArray:
         """(n_items,) a fresh mask: every item that was not removed."""
+        self._keep_up()
+        return self.alive.copy()
+
+    def _keep_up(self) -> None:
         if len(self.alive) < len(self._numbers):
             with self._writing:
                 self._grow()
-        return self.alive.copy()
 
     def newest(self, allowed: BoolArray, most: int) -> IntArray:
         """Numbers of allowed items that came last: by created_at where it is known, else by arrival."""

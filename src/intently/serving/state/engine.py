@@ -30,6 +30,7 @@ from intently.serving.state.ledger import Ledger
 from intently.serving.state.memory import Memory
 from intently.serving.state.model import LiveModel, Standing
 from intently.serving.state.newcomers import Newcomers
+from intently.serving.state.pace import Pace
 from intently.serving.state.profiles import Profiles
 from intently.serving.state.readings import Readings
 from intently.serving.state.receipts import Receipts
@@ -40,6 +41,7 @@ from intently.store import SqliteStore
 
 DEFAULT_HORIZON_DAYS = 28.0
 CLICK = EVENT_CODES["click"]
+NONE = np.zeros(0, np.int32)
 
 
 class Engine:
@@ -66,6 +68,7 @@ class Engine:
         self.scenarios = scenarios_of(settings)
         self.rules = RuleBook(settings.home / "rules.json")
         self.readings = Readings()
+        self.pace = Pace()
         self.served = Served()
         self.pages = Pages()
         self.decisions = DecisionLog(
@@ -128,14 +131,18 @@ class Engine:
             guest = memory.users.get(guest_id(session_id))
             if guest >= 0 and memory.guests.owner(guest) == guest:  # not signed in by any event yet
                 found = after(found, memory.of(guest_id(session_id)))
-        numbers = np.array([memory.items.get(name) for name in (*met, *cart)], np.int32)
-        visit = numbers[: len(met)][numbers[: len(met)] >= 0]
+        visit, laid, unknown = NONE, NONE, 0
+        if met or cart:
+            numbers = np.array([memory.items.get(name) for name in (*met, *cart)], np.int32)
+            unknown = int((numbers < 0).sum())
+            visit, laid = numbers[: len(met)], numbers[len(met) :]
+            visit, laid = visit[visit >= 0], laid[laid >= 0]
         if len(visit):
             found = after(found, deeds([Late(int(item), now_s, CLICK) for item in visit]))
-        laid = numbers[len(met) :][numbers[len(met) :] >= 0]
-        in_cart = np.union1d(memory.carts.of(user, now_s), laid).astype(np.int32) if user >= 0 else laid
+        in_cart = memory.carts.of(user, now_s) if user >= 0 else NONE
+        if len(laid):
+            in_cart = np.union1d(in_cart, laid).astype(np.int32)
         last_s = float(found.time_s[-1]) if len(found.time_s) else now_s
-        unknown = int((numbers < 0).sum())
         return View(self.live.current, who, user, found, visit, in_cart, max(now_s, last_s), unknown)
 
     def event(self, standing: Standing | None) -> str:

@@ -1,0 +1,94 @@
+"""The short way of lists: where the live model answers in a moment, on the loop and without a thread.
+
+Handing a question to a thread and back costs as much as answering it, once the model carries its users from
+event to event. A model that takes longer (`engine.pace`) is asked in a thread, the long way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import orjson
+from pydantic import ValidationError
+
+from intently.errors import IntentlyError
+from intently.serving.answer.recommend import recommend
+from intently.serving.answer.suggestions import trimmed
+from intently.serving.http.body import MAX_BYTES
+from intently.serving.http.express import JSON, LONG, RawHeaders, Short, raw
+from intently.serving.http.gate import Gate
+from intently.serving.shapes.answers import RecommendationQuery, RecommendationRequest
+from intently.serving.state.engine import Engine
+
+PATH: Final = b"/v1/recommendations"
+ONE: Final = PATH + b"/"
+LABELS: Final = {b"POST": "/v1/recommendations", b"GET": "/v1/recommendations/{user_id:path}"}
+_KIND: Final = (b"content-type", b"application/json")
+
+
+class AnswerDoor:
+    """POST /v1/recommendations, and GET of one user."""
+
+    def __init__(self, engine: Engine, gate: Gate) -> None:
+        self._engine = engine
+        self._gate = gate
+        self._label = ""
+
+    def takes(self, method: bytes, url: bytes) -> bool:
+        """A list, of a model that is quick; nothing in the path that needs to be unquoted."""
+        if not self._engine.pace.quick:
+            return False
+        if method == b"POST":
+            return url == PATH
+        return method == b"GET" and url.startswith(ONE) and b"%" not in url
+
+    def enter(self, short: Short, scope: dict[str, Any], body: bytes) -> bool:
+        """Answer at once; whatever is wrong with the request is told the long way."""
+        url: bytes = short.connection.url
+        method = b"POST" if url == PATH else b"GET"
+        path, _, query = url.partition(b"?")
+        if not self._plain(scope, method, body):
+            return False
+        if not self._gate.passes(scope, method.decode(), path.decode("ascii", "replace")):
+            return False
+        try:
+            asked = _posted(body) if method == b"POST" else _queried(path, query)
+            answer = trimmed(recommend(self._engine, asked), asked.fields)
+        except (ValidationError, ValueError, IntentlyError):
+            return False
+        self._label = LABELS[method]
+        short.told(orjson.dumps(answer))
+        return True
+
+    def answer(self, outcome: Any, dated: RawHeaders) -> tuple[int, bytes]:
+        """200 and the list."""
+        length = (b"content-length", b"%d" % len(outcome))
+        return 200, raw([*dated, length, _KIND], outcome)
+
+    def count(self, status: int, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
+        """Count one answer."""
+        self._gate.metrics.answered(self._label, status, seconds)
+
+    def _plain(self, scope: dict[str, Any], method: bytes, body: bytes) -> bool:
+        kind = b""
+        for name, value in scope["headers"]:
+            if name in LONG:
+                return False
+            if name == b"content-type":
+                kind = value
+        return kind in JSON and len(body) <= MAX_BYTES if method == b"POST" else not body
+
+
+def _posted(body: bytes) -> RecommendationRequest:
+    value = orjson.loads(body)
+    if not isinstance(value, dict):
+        raise ValueError("no object")
+    return RecommendationRequest.model_validate(value)
+
+
+def _queried(path: bytes, query: bytes) -> RecommendationRequest:
+    given = dict(parse_qsl(query.decode("ascii"), keep_blank_values=True))
+    given["user_id"] = path[len(ONE) :].decode("ascii")
+    return RecommendationRequest(**RecommendationQuery.model_validate_strings(given).model_dump())

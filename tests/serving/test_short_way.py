@@ -1,0 +1,93 @@
+"""Lists on the short way answer what the long way answers, and what is wrong is told the long way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from served import Running, keep, publish, running
+
+from intently.models.sequence import Sequence
+from intently.serving.state.pace import LEAST, QUICK_S, Pace
+from tiny_shops import checkerboard
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service whose model is quick, asked often enough to know it."""
+    home = tmp_path_factory.mktemp("quick")
+    shop = checkerboard()
+    keep(home, shop)
+    publish(home, shop, Sequence(epochs=15, d=16, heads=1, seed=1).fit(shop))
+    with running(home) as service:
+        for _ in range(LEAST + 5):
+            service.recommend("u001", 3)
+        yield service
+
+
+def long(service: Running, body: dict[str, Any]) -> httpx.Response:
+    """The long way: an Origin of its own keeps a request from the short one."""
+    return service.client.post("/v1/recommendations", json=body, headers={"origin": service.address})
+
+
+def told(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 200, answer.text
+    return {
+        k: v for k, v in answer.json().items() if k not in ("took_ms", "recommendation_id", "next_cursor")
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"user_id": "u001"},
+        {"user_id": "u002", "n": 30, "explain": True},
+        {"user_id": "nobody", "context": {"item_ids": ["i003", "i005"]}},
+        {"session_id": "s", "scenario": "trending", "n": 4},
+        {"user_id": "u003", "exclude_ids": ["i001", "i003", "i005"], "fields": ["item_id", "score"]},
+        {},
+    ],
+)
+def test_both_ways_answer_the_same(quick: Running, body: dict[str, Any]) -> None:
+    short = quick.client.post("/v1/recommendations", json=body)
+    assert told(short) == told(long(quick, body))
+    assert {"x-content-type-options", "content-security-policy"} <= set(short.headers)
+
+
+def test_get_and_post_answer_the_same(quick: Running) -> None:
+    got = quick.client.get("/v1/recommendations/u004?n=5&explain=true")
+    posted = quick.client.post("/v1/recommendations", json={"user_id": "u004", "n": 5, "explain": True})
+    assert told(got) == told(posted)
+
+
+def test_what_is_wrong_is_told_as_ever(quick: Running) -> None:
+    for body, status in (({"n": 0}, 422), ({"scenario": "x"}, 422), ({"user": 1}, 422), ([], 422)):
+        answer = quick.client.post("/v1/recommendations", json=body)
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert quick.client.get("/v1/recommendations/u004?n=x").status_code == 422
+    assert quick.client.get("/v1/recommendations/u004", headers={"host": "evil.example"}).status_code == 421
+
+
+def test_an_event_counts_in_the_very_next_answer(quick: Running) -> None:
+    before = [item["item_id"] for item in quick.recommend("u006", 3)["items"]]
+    event = {"user_id": "u006", "item_id": before[0], "event": "purchase"}
+    assert quick.client.post("/v1/events", json=event).status_code == 200
+    after = [item["item_id"] for item in quick.recommend("u006", 2)["items"]]
+    assert before[0] not in after
+    assert {int(name[1:]) % 2 for name in after} == {0}
+
+
+def test_a_model_is_quick_once_it_is_known_to_be_and_a_new_one_begins_anew() -> None:
+    pace, one, other = Pace(), object(), object()
+    for _ in range(LEAST):
+        assert not pace.quick
+        pace.took(one, QUICK_S / 4)
+    assert pace.quick
+    pace.took(other, QUICK_S / 4)
+    assert not pace.quick
+    for seconds in np.full(200, QUICK_S * 2):
+        pace.took(other, float(seconds))
+    assert not pace.quick
