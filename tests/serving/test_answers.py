@@ -115,7 +115,7 @@ def test_an_unknown_item_alone_is_a_404(served: Running) -> None:
     answer = served.client.post("/v1/predict", json={"user_id": "u003", "item_id": "nothing"})
     assert answer.status_code == 404
     assert answer.json()["errors"] == [
-        {"field": "item_id", "reason": "no item 'nothing' in the live model"},
+        {"field": "item_id", "reason": "no such item in the live model"},
     ]
 
 

@@ -120,9 +120,9 @@ def test_rules_that_are_not_there_or_twice_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is a rule 'one' already"):
         file.add(rule("cap", id="one", column="brand", most=1), "")
     for act in (lambda: file.remove("two"), lambda: file.replace("two", rule("cap", column="b", most=1))):
-        with pytest.raises(UnknownIdError, match="no rule 'two'"):
+        with pytest.raises(UnknownIdError, match="no rule of this id"):
             act()
-    with pytest.raises(UnknownIdError, match="no rule 'two'"):
+    with pytest.raises(UnknownIdError, match="no rule of this id"):
         file.current().get("two")
 
 

@@ -92,7 +92,7 @@ def _blank(pair: Pair, note: str) -> Prediction:
 def _refuse_unknown(standing: Standing | None, item_id: str) -> None:
     if standing is not None and standing.artifact.items.get(item_id) < 0:
         raise UnknownIdError(
-            f"no item {item_id[:60]!r} in the live model",
+            "no such item in the live model",
             hint="ids are compared as text; a new item is known after the next training",
             field="item_id",
         )

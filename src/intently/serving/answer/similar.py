@@ -22,7 +22,7 @@ def similar(engine: Engine, asked: SimilarQuery) -> Similar:
     if standing is None or dense < 0:
         known = engine.memory.items.get(asked.item_id) >= 0
         why = "the live model has not seen it yet; train again" if known else "ids are compared as text"
-        raise UnknownIdError(f"no item {asked.item_id[:60]!r} in the live model", hint=why, field="item_id")
+        raise UnknownIdError("no such item in the live model", hint=why, field="item_id")
     allowed = engine.catalogue.allowed()
     removed = int((~allowed[standing.number]).sum())
     ranked = standing.model.similar(dense, asked.n + removed)

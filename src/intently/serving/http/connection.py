@@ -69,12 +69,15 @@ class Connection(HttpToolsProtocol):
         if self._in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
-                self._refuse(431, f"more than {HEAD_BYTES:,} bytes of headers", "send fewer or shorter ones")
+                self.send_400_response("too large")
             elif self._head_timer is None:  # most heads come whole, and need none
                 self._head_timer = self.loop.call_later(HEAD_S, self._end)
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is refused like everything else."""
+        if self._head_bytes > HEAD_BYTES:
+            self._refuse(431, f"more than {HEAD_BYTES:,} bytes of headers", "send fewer or shorter ones")
+            return
         self._refuse(400, "this is no HTTP request that can be read", "see RFC 9112 for what one looks like")
 
     def on_message_begin(self) -> None:
@@ -84,8 +87,15 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
+        self.weigh_head()
         self.head_is_whole()
         super().on_headers_complete()
+
+    def weigh_head(self) -> None:
+        """Refuse a head that is too large though it came in one piece."""
+        self._head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if self._head_bytes > HEAD_BYTES:
+            raise ValueError("too large")  # ends the parsing; `send_400_response` finds the words
 
     def head_is_whole(self) -> None:
         """Stop waiting for the rest of the head."""
@@ -151,6 +161,8 @@ class Connection(HttpToolsProtocol):
         return True
 
     def _refuse(self, status: int, detail: str, hint: str, more: bytes = b"") -> None:
+        if self.transport.is_closing():
+            return
         body = written(status, detail, hint)
         head = b"content-type: application/problem+json\r\ncontent-length: %d\r\n" % len(body)
         close = b"x-content-type-options: nosniff\r\ncache-control: no-store\r\nconnection: close\r\n\r\n"

@@ -100,6 +100,7 @@ class Express(Connection):
         method = self.parser.get_method()
         self._door = next((door for door in self.doors if door.takes(method, self.url)), None)
         if self._door is not None and self._is_free():
+            self.weigh_head()
             self._parts, self._in_head = [], False  # the timer of the head goes on
         else:
             super().on_headers_complete()

@@ -124,7 +124,7 @@ class Gate:
 
     def _refusal(self, scope: Scope, entry: Entry | None, head: Head, now_s: float) -> Response | None:
         """What ends the request here; otherwise the caller is in the scope, and it goes on."""
-        if head.hosts > 1 or (not head.hosts and scope["http_version"] == "1.1"):
+        if head.hosts > 1 or (not head.hosts and scope["http_version"] != "1.0"):
             return problem(400, "a request names its host once", "send one header: Host")
         if not self._doors.any_host and head.hosts and _name(head.host) not in LOOPBACK:
             return problem(421, "this service answers only to loopback names", "ask http://127.0.0.1 instead")

@@ -44,7 +44,7 @@ class Edition:
         for rule in self.rules:
             if rule.id == rule_id:
                 return rule
-        raise UnknownIdError(f"no rule {shown(rule_id)}", hint="GET /v1/rules lists them", field="id")
+        raise UnknownIdError("no rule of this id", hint="GET /v1/rules lists them", field="id")
 
 
 class RuleFile:
@@ -187,4 +187,4 @@ def _place(rules: list[Rule], rule_id: str) -> int:
     for place, rule in enumerate(rules):
         if rule.id == rule_id:
             return place
-    raise UnknownIdError(f"no rule {shown(rule_id)}", hint="GET /v1/rules lists them", field="id")
+    raise UnknownIdError("no rule of this id", hint="GET /v1/rules lists them", field="id")
