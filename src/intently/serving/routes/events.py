@@ -84,7 +84,7 @@ async def _once(service: Service, request: Request, take: Taken) -> Response:
     if key is None:
         return _told(service, await take(engine, parsed(body), who, None))
     # the path is part of it: the same key at another route is another request
-    receipts, whose = engine.receipts, f"{who.key_id} {request.url.path}"
+    receipts, whose = engine.receipts, f"{who.key_id} {who.session_id or ''} {request.url.path}"
     found = await asyncio.to_thread(receipts.begin, whose, key, body)
     if found is not None:
         kind = "application/json" if found.status == 200 else "application/problem+json"
