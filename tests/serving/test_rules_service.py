@@ -303,6 +303,23 @@ def test_a_dry_run_of_a_rule_that_does_not_hold_changes_nothing(service: Running
 # -- what was taken out, and by whom ------------------------------------------------------------------
 
 
+def test_the_decision_log_names_the_rule(service: Running) -> None:
+    add(service, id="no-f", kind="exclude", filter="brand == 'F'")
+    add(service, id="own", kind="exclude", filter="user.bought(item) and brand == 'D'")
+    add(service, id="one", kind="cap", column="brand", most=1)
+    answer = service.recommend(USER, 4, filter="price < 20")
+    shown = [item["item_id"] for item in answer["items"]]
+    assert sorted(map(brand, shown)) == list("ABCE")
+    asked = f"/v1/decisions/{answer['recommendation_id']}"
+    stages = {
+        item: service.client.get(asked, params={"item_id": item}).json()["verdict"]["stage"]
+        for item in ("i011", "i003", "i022", *shown)
+    }
+    assert stages["i011"] == "rule:no-f"
+    assert stages["i003"] == "rule:own"
+    assert stages["i022"] == "filter"
+
+
 def test_every_drop_names_the_rule_that_did_it(ruled_home: Path) -> None:
     rules = RuleFile(ruled_home / "rules.json")
     rules.add(Rule(id="no-f", name="x", kind="exclude", filter="brand == 'F'"), "")

@@ -22,6 +22,7 @@ from intently.serving.rules.places import boosted, kept, pinned
 from intently.serving.state.engine import Engine
 from intently.serving.state.view import View
 
+NOBODY: Final[IntArray] = np.zeros(0, np.int32)
 ROUNDS: Final = 8
 """How often a capped list is filled again: each time with what no full cap holds back."""
 
@@ -67,6 +68,8 @@ def settle(engine: Engine, draft: Draft) -> None:
         _cap(engine, draft, force.capping, pins)
     if pins:
         _pin(draft, pins)
+    for cap in force.capping:  # what comes into the list later must not break a cap either
+        draft.allowed &= ~_full(draft, cap, NOBODY)
 
 
 def shopper_of(engine: Engine, view: View) -> Shopper:
