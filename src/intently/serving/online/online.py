@@ -135,12 +135,16 @@ class Online:
             return None
         if model != self.model:
             self._take_over(model)
+        if user >= 0:
+            self._learn_if_free(asked.at_s)
+        speaks = self.layer.n_lists >= LEAST_LISTS and self.progressive.active
+        if not speaks and (user < 0 or user in self.pending):
+            return None  # nothing to say, and nothing to learn from this list
         table = features(asked, self.counters, self.facts())
         log_odds = self.layer.score(table)
         if user >= 0:
             self._wait(user, asked, table)
-            self._learn_if_free(asked.at_s)
-        if self.layer.n_lists < LEAST_LISTS or not self.progressive.active:
+        if not speaks:
             return None
         order = np.argsort(-log_odds, kind="stable")
         if asked.calibrated:

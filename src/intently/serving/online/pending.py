@@ -68,7 +68,8 @@ class Pending:
 
     def due(self, now_s: float) -> bool:
         """Whether the oldest one's window is over."""
-        oldest = next(iter(list(self._of.values())[:1]), None)
+        with self._lock:  # a walk over thousands of lists would cost more than the answer
+            oldest = next(iter(self._of.values()), None)
         return oldest is not None and now_s - oldest.at_s > self.window_s
 
     def ripe(self, now_s: float, most: int) -> list[Waiting]:
