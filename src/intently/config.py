@@ -45,6 +45,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     home: Path = Field(default=Path(".intently"), description="folder of the store and artifacts")
+    store: str = Field(
+        default="", description="postgresql://user@host/name of a database; empty: a file in the home"
+    )
     host: str = Field(default="127.0.0.1", description="address the service listens on")
     port: int = Field(default=8000, ge=0, le=65535, description="port the service listens on")
     target: str = Field(default="", description="event to predict; empty: the strongest present")
@@ -109,10 +112,27 @@ class Settings(BaseModel):
                 )
         return origins
 
+    @field_validator("store")
+    @classmethod
+    def _postgres(cls, store: str) -> str:
+        if store and not store.startswith(("postgresql://", "postgres://")):
+            raise ValueError("must begin with postgresql:// or be left out")
+        return store
+
     @property
     def store_path(self) -> Path:
         """The SQLite file with events, items and users."""
         return self.home / "store.db"
+
+    @property
+    def store_place(self) -> str | Path:
+        """Where events, items and users are: the address of a database, or the file."""
+        return self.store or self.store_path
+
+    @property
+    def has_store(self) -> bool:
+        """Whether there is a shop: a database is taken for one."""
+        return bool(self.store) or self.store_path.exists()
 
     @property
     def decisions_path(self) -> Path:

@@ -29,7 +29,7 @@ from intently.models.start import Start
 from intently.models.two_stage import TwoStage
 from intently.recipe import Recipe, choose, judging_case
 from intently.runs import Run, record
-from intently.store import SqliteStore
+from intently.store import open_store
 from intently.training import Steps
 
 METRIC = "ndcg@10"
@@ -51,11 +51,11 @@ class Outcome:
 
 def load_shop(settings: Settings) -> Dataset:
     """The shop in the store; raises InputError when nothing was imported yet."""
-    if not settings.store_path.exists():
+    if not settings.has_store:
         raise InputError(
             f"no shop in {settings.home}", hint="run `intently import events.csv` first, or `intently demo`"
         )
-    with SqliteStore(settings.store_path) as store:
+    with open_store(settings.store_place) as store:
         dataset = Dataset.from_store(store)
     if dataset.n_events == 0:
         raise InputError(f"the shop in {settings.home} has no events", hint="run `intently import` first")

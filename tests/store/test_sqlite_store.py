@@ -6,32 +6,38 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import polars as pl
+import psycopg
 import pytest
 
 from intently.errors import InputError, StoreError
 from intently.schema import EVENT_CODES
-from intently.store import Added, Counts, EventStore, SqliteStore
+from intently.store import Added, Counts, EventStore, SqliteStore, open_store
 
 ROW = {"user_id": "u1", "item_id": "i1", "event": "view", "time_s": 1.7e9}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> SqliteStore:
-    with SqliteStore(tmp_path / "deep" / "store.db") as opened:
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EventStore]:
+    place = tmp_path / "deep" / "store.db"
+    if request.param == "postgres":
+        place = request.getfixturevalue("database")
+    with open_store(place) as opened:
         yield opened
 
 
-def test_the_sqlite_store_keeps_the_contract(store: SqliteStore) -> None:
+def test_a_store_keeps_the_contract(store: EventStore) -> None:
     contract: EventStore = store
     assert contract.counts() == Counts(0, 0, 0)
     assert contract.events().height == 0
     assert contract.last_row() == 0
 
 
-def test_an_event_comes_back_as_it_went_in(store: SqliteStore) -> None:
+def test_an_event_comes_back_as_it_went_in(store: EventStore) -> None:
     given = ROW | {"value": 4.5, "quantity": 2, "price": 1.25, "session_id": "s1", "event_id": "e1"}
     assert store.add_events([given]) == Added(1, 0)
     row = store.events().row(0, named=True)
@@ -47,12 +53,12 @@ def test_an_event_comes_back_as_it_went_in(store: SqliteStore) -> None:
     }
 
 
-def test_microseconds_survive(store: SqliteStore) -> None:
+def test_microseconds_survive(store: EventStore) -> None:
     store.add_events([ROW | {"time_s": 1_700_000_000.123457}])
     assert round(store.events()["time_s"][0] * 1e6) == 1_700_000_000_123_457
 
 
-def test_the_same_event_counts_once(store: SqliteStore) -> None:
+def test_the_same_event_counts_once(store: EventStore) -> None:
     assert store.add_events([ROW, ROW]) == Added(1, 1)
     assert store.add_events([ROW]) == Added(0, 1)
     assert store.counts().events == 1
@@ -73,25 +79,25 @@ def test_the_same_event_counts_once(store: SqliteStore) -> None:
         {"event_id": "e"},
     ],
 )
-def test_any_field_that_differs_makes_another_event(store: SqliteStore, change: dict[str, object]) -> None:
+def test_any_field_that_differs_makes_another_event(store: EventStore, change: dict[str, object]) -> None:
     assert store.add_events([ROW, ROW | change]) == Added(2, 0)
     assert store.add_events([ROW | change, ROW]) == Added(0, 2)
 
 
-def test_event_ids_decide_where_they_are_given(store: SqliteStore) -> None:
+def test_event_ids_decide_where_they_are_given(store: EventStore) -> None:
     twice = [ROW | {"event_id": "a"}, ROW | {"event_id": "b"}]
     assert store.add_events(twice) == Added(2, 0)
     assert store.add_events([ROW | {"event_id": "a", "price": 9.0}]) == Added(0, 1)
 
 
-def test_half_known_batches_add_only_the_new_half_in_order(store: SqliteStore) -> None:
+def test_half_known_batches_add_only_the_new_half_in_order(store: EventStore) -> None:
     rows = [ROW | {"item_id": f"i{n}"} for n in range(100)]
     store.add_events(rows[::2])
     assert store.add_events(rows) == Added(50, 50)
     assert store.events()["item_id"].to_list() == [r["item_id"] for r in rows[::2] + rows[1::2]]
 
 
-def test_arrival_order_is_kept_and_can_be_followed(store: SqliteStore) -> None:
+def test_arrival_order_is_kept_and_can_be_followed(store: EventStore) -> None:
     store.add_events([ROW | {"item_id": f"i{n}"} for n in (3, 1, 2)])
     seen = store.last_row()
     assert store.events()["item_id"].to_list() == ["i3", "i1", "i2"]
@@ -102,16 +108,22 @@ def test_arrival_order_is_kept_and_can_be_followed(store: SqliteStore) -> None:
     assert store.events_since(store.last_row()).height == 0
 
 
-def test_frames_and_dicts_give_the_same_identity(store: SqliteStore) -> None:
+def test_frames_and_dicts_give_the_same_identity(store: EventStore) -> None:
     store.add_events(pl.DataFrame([ROW]))
     assert store.add_events([ROW]) == Added(0, 1)
     coded = pl.DataFrame([ROW | {"event": EVENT_CODES["view"], "price": None}])
     assert store.add_events(coded) == Added(0, 1)
 
 
-def test_identity_is_the_same_in_every_release(store: SqliteStore) -> None:
+def test_identity_is_the_same_in_every_release(store: EventStore) -> None:
     store.add_events([ROW, ROW | {"event_id": "e1", "time_s": 0.0}, ROW | {"price": -0.0}])
-    marks = sqlite3.connect(store.path).execute("SELECT identity FROM events").fetchall()
+    query = "SELECT identity FROM events"
+    if isinstance(store, SqliteStore):
+        with closing(sqlite3.connect(store.path)) as db:
+            marks = db.execute(query).fetchall()
+    else:
+        with psycopg.connect(store._url, options="-c search_path=intently") as server:
+            marks = server.execute(query).fetchall()
     assert sorted(mark[0] for mark in marks) == sorted(IDENTITIES)
 
 
@@ -146,14 +158,14 @@ def test_a_wrong_row_is_refused_and_nothing_is_stored(
     assert store.counts().events == 0
 
 
-def test_a_missing_column_and_a_wrong_type_are_named(store: SqliteStore) -> None:
+def test_a_missing_column_and_a_wrong_type_are_named(store: EventStore) -> None:
     with pytest.raises(InputError, match="events lack time_s; got user_id, item_id, event"):
         store.add_events([{"user_id": "u", "item_id": "i", "event": "view"}])
     with pytest.raises(InputError, match="events of a wrong type"):
         store.add_events([ROW | {"price": "cheap"}])
 
 
-def test_attributes_of_any_kind_come_back(store: SqliteStore) -> None:
+def test_attributes_of_any_kind_come_back(store: EventStore) -> None:
     frame = pl.DataFrame(
         {"item_id": ["a", "b"], "title": ["One", None], "price": [1.5, 2.0], "tags": [["x", "y"], []]}
     )
@@ -161,7 +173,7 @@ def test_attributes_of_any_kind_come_back(store: SqliteStore) -> None:
     assert store.items().sort("item_id").to_dicts() == frame.to_dicts()
 
 
-def test_upsert_merges_and_says_what_changed(store: SqliteStore) -> None:
+def test_upsert_merges_and_says_what_changed(store: EventStore) -> None:
     first = pl.DataFrame({"user_id": ["a", "b"], "age": [30, 40], "city": ["Bern", None]})
     assert store.upsert_users(first) == Added(2, 0)
     assert store.upsert_users(first) == Added(0, 2)
@@ -172,7 +184,7 @@ def test_upsert_merges_and_says_what_changed(store: SqliteStore) -> None:
     ]
 
 
-def test_ids_met_only_in_events_are_listed_without_attributes(store: SqliteStore) -> None:
+def test_ids_met_only_in_events_are_listed_without_attributes(store: EventStore) -> None:
     store.add_events([ROW])
     assert store.items().to_dicts() == [{"item_id": "i1"}]
     store.upsert_items(pl.DataFrame({"item_id": ["i1"], "title": ["One"]}))
@@ -180,7 +192,7 @@ def test_ids_met_only_in_events_are_listed_without_attributes(store: SqliteStore
     assert store.counts() == Counts(events=1, items=1, users=1)
 
 
-def test_columns_of_mixed_kinds_become_text(store: SqliteStore) -> None:
+def test_columns_of_mixed_kinds_become_text(store: EventStore) -> None:
     store.upsert_items(pl.DataFrame({"item_id": ["a"], "size": [3]}))
     store.upsert_items(pl.DataFrame({"item_id": ["b"], "size": ["XL"]}))
     assert store.items()["size"].to_list() == ["3", "XL"]
@@ -241,7 +253,7 @@ def test_a_store_of_a_later_release_is_refused(tmp_path: Path) -> None:
         SqliteStore(tmp_path / "s.db")
 
 
-def test_threads_share_one_store(store: SqliteStore) -> None:
+def test_threads_share_one_store(store: EventStore) -> None:
     def write(worker: int) -> None:
         for n in range(20):
             store.add_events([ROW | {"user_id": f"u{worker}", "item_id": f"i{n}"}])

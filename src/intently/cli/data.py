@@ -49,7 +49,7 @@ def import_(
     from intently.config import load_settings
     from intently.data.ingest import import_files
     from intently.data.ingest_columns import ImportOptions
-    from intently.store import SqliteStore
+    from intently.store import open_store
 
     files = [("events", path) for path in events or []]
     files += [("items", items)] if items else []
@@ -58,7 +58,7 @@ def import_(
         raise InputError("nothing to import", hint="intently import events.csv --items items.csv")
     settings = load_settings(home=home)
     options = ImportOptions(_pairs(map_), event, timezone, day_first, encoding)
-    with SqliteStore(settings.store_path) as store:
+    with open_store(settings.store_place) as store:
         done = import_files(store, files, rejects or settings.home / "rejects", options)
     _print_imported(done, json)
     for one in done:
@@ -71,12 +71,12 @@ def doctor(home: Path = HOME, json: bool = JSON) -> None:
     """Look for what is wrong with the data, and whether it is enough to beat popularity."""
     from intently.config import load_settings
     from intently.data.doctor import as_dict, examine
-    from intently.store import SqliteStore
+    from intently.store import open_store
 
-    path = load_settings(home=home).store_path
-    if not path.exists():
-        raise InputError(f"there is no store at {path}", hint="intently import events.csv")
-    with SqliteStore(path) as store:
+    settings = load_settings(home=home)
+    if not settings.has_store:
+        raise InputError(f"there is no store at {settings.store_path}", hint="intently import events.csv")
+    with open_store(settings.store_place) as store:
         findings = examine(store, time.time())
     if json:
         _print_json([as_dict(finding) for finding in findings])

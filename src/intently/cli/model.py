@@ -172,7 +172,7 @@ def _engine(home: Path | None, config: Path | None) -> Engine:
     from intently.serving.state.engine import Engine
 
     settings = load_settings(config, home=home)
-    if not settings.store_path.exists():
+    if not settings.has_store:
         raise InputError(f"no shop in {settings.home}", hint="run `intently import events.csv` first")
     engine = Engine(settings)
     engine.live.refresh()

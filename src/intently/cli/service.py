@@ -41,7 +41,7 @@ def serve(
 def elsewhere(settings: Settings) -> str:
     """Where the demonstration shop is, when this home holds no shop of its own; '' otherwise."""
     demo = settings.model_copy(update={"home": settings.home / "demo"})
-    if settings.store_path.exists() or not demo.store_path.exists():
+    if settings.has_store or not demo.store_path.exists():
         return ""
     return f"{settings.home} holds no shop; for the demonstration: intently serve --home {demo.home}"
 

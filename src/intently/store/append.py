@@ -17,12 +17,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import orjson
 
-from intently.store.base import NUMBERS, TEXTS, EventRow
+from intently.store.base import WRITTEN, Appended, EventRow
 from intently.store.identity import micros, row_identities
 
 FOLD: Final = 100_000
@@ -31,7 +31,6 @@ FOLD: Final = 100_000
 KNOWN: Final = 200_000
 """Keys of users, and of items, that are known by heart, at most."""
 
-WRITTEN: Final = ("user", "item", "event", "time_us", *NUMBERS, *TEXTS, "identity")
 _SIZES: Final = (
     256,
     128,
@@ -57,13 +56,6 @@ _KNOWN_MARKS: Final = (
 )
 _LAST_ROW: Final = "SELECT coalesce(max(row), 0) FROM events"
 _FOLD: Final = "INSERT OR IGNORE INTO identities SELECT value FROM json_each(?)"
-
-
-class Appended(NamedTuple):
-    """What became of a group: for each row whether it was new; the arrival number of the first new one."""
-
-    fresh: list[bool]
-    first_row: int
 
 
 class Appender:

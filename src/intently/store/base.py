@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 import polars as pl
 
@@ -13,6 +13,9 @@ from intently.schema import EVENT_CODES, EVENTS
 
 NUMBERS: Final = ("value", "quantity", "price")
 TEXTS: Final = ("session_id", "event_id", "recommendation_id")
+
+WRITTEN: Final = ("user", "item", "event", "time_us", *NUMBERS, *TEXTS, "identity")
+"""Columns of an event as it is kept, beside its number: keys, whole microseconds, what makes it the same."""
 
 EVENT_TYPES: Final[dict[str, type[pl.DataType]]] = {
     "user_id": pl.String,
@@ -57,6 +60,13 @@ class Added:
     fresh: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
 
+class Appended(NamedTuple):
+    """What became of a group: for each row whether it was new; the arrival number of the first new one."""
+
+    fresh: list[bool]
+    first_row: int
+
+
 @dataclass(frozen=True)
 class Counts:
     """Rows of each table; items and users include those known only from events."""
@@ -76,6 +86,10 @@ class EventStore(Protocol):
         duplicate, also within one call. Two identical purchases at one moment need event ids.
         Raises InputError (nothing is stored) for a row that breaks EVENT_TYPES.
         """
+        ...
+
+    def append(self, rows: Sequence[EventRow]) -> Appended:
+        """Store a few plain rows that were checked before; on return they are on disk, each counted once."""
         ...
 
     def upsert_items(self, rows: TableRows) -> Added:

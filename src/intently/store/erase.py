@@ -20,6 +20,10 @@ def erase_user(db: sqlite3.Connection, user_id: str) -> int:
     if found is None:
         return 0
     n = db.execute("DELETE FROM events WHERE user = ?", found).rowcount
-    name = f"{ERASED}{secrets.token_hex(8)}"
-    db.execute("UPDATE users SET id = ?, attributes = NULL WHERE key = ?", (name, *found))
+    db.execute("UPDATE users SET id = ?, attributes = NULL WHERE key = ?", (erased_name(), *found))
     return int(n)
+
+
+def erased_name() -> str:
+    """An id that nobody has."""
+    return f"{ERASED}{secrets.token_hex(8)}"

@@ -26,8 +26,19 @@ import polars as pl
 from intently.errors import StoreError, StoreFullError
 from intently.schema import LongArray
 from intently.store import attributes as attr
-from intently.store.append import FOLD, WRITTEN, Appended, Appender
-from intently.store.base import NUMBERS, SEARCH, Added, Counts, EventRow, EventRows, TableRows, typed_events
+from intently.store.append import FOLD, Appender
+from intently.store.base import (
+    NUMBERS,
+    SEARCH,
+    WRITTEN,
+    Added,
+    Appended,
+    Counts,
+    EventRow,
+    EventRows,
+    TableRows,
+    typed_events,
+)
 from intently.store.erase import ERASED, erase_user
 from intently.store.identity import identities, micros
 

@@ -37,7 +37,7 @@ from intently.serving.state.receipts import Receipts
 from intently.serving.state.scenarios import scenarios_of
 from intently.serving.state.served import Pages, Served
 from intently.serving.state.view import View
-from intently.store import SqliteStore
+from intently.store import EventStore, open_store
 
 DEFAULT_HORIZON_DAYS = 28.0
 CLICK = EVENT_CODES["click"]
@@ -50,9 +50,9 @@ class Engine:
     store: the shop's own, unless a replay looks at it as of an earlier moment.
     """
 
-    def __init__(self, settings: Settings, store: SqliteStore | None = None) -> None:
+    def __init__(self, settings: Settings, store: EventStore | None = None) -> None:
         self.settings = settings
-        self.store = store or SqliteStore(settings.store_path)
+        self.store = store or open_store(settings.store_place)
         self.ledger = Ledger(self.store)
         self.receipts = Receipts(settings.home / "receipts.db")
         self.memory: Memory = self.ledger.memory

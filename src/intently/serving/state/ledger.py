@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from intently.errors import IntentlyError, NotReadyError, StoreFullError
 from intently.serving.state.memory import Memory
-from intently.store import Appended, EventRow, SqliteStore
+from intently.store import Appended, EventRow, EventStore
 from intently.store.base import SEARCH
 
 log = logging.getLogger("intently.serving")
@@ -43,7 +43,7 @@ class Submitted(NamedTuple):
 class Ledger:
     """The single writer of a service; `memory` holds all that is on disk."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: EventStore) -> None:
         self._store = store
         log_frame = store.events_since(0)
         self._row = int(log_frame["row"][-1]) if log_frame.height else 0

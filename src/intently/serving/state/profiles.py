@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from typing import Any, Final
 
-from intently.store import SqliteStore
+from intently.store import EventStore
 
 MOST: Final = 20_000
 
@@ -14,7 +14,7 @@ MOST: Final = 20_000
 class Profiles:
     """Attributes by user id; those asked for last are kept."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: EventStore) -> None:
         self._store = store
         self._of: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._writing = threading.Lock()

@@ -99,6 +99,7 @@ class Receipts:
 
     def _open(self) -> sqlite3.Connection:
         if self._db is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10.0)
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
