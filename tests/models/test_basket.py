@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,7 +19,7 @@ from intently.models.listwise import listwise
 from intently.models.neighbours import Neighbours, strongest, values_at
 from tiny_shops import START, checkerboard, weekly_basket
 
-QUICK = {"horizon_days": 14.0, "cuts": 3}
+QUICK: dict[str, Any] = {"horizon_days": 14.0, "cuts": 3}
 
 
 def shop_of(rows: list[tuple[str, str, float]]) -> Dataset:
@@ -52,7 +53,7 @@ def test_the_staples_come_first_and_their_weights_are_learned() -> None:
 
 def test_what_is_due_stands_above_what_was_just_bought() -> None:
     shop = rhythms()
-    model = Basket(horizon_days=7.0, cuts=6, stride_days=7.0).fit(shop)
+    model = Basket(horizon_days=7.0, cuts=6).fit(shop)
     assert model.learned
     answer = model.top_k(shop.histories(), 2).lists()
     for user, row in enumerate(answer):
@@ -93,6 +94,23 @@ def test_fresh_counts_are_taken_over_and_the_weights_stay(tmp_path: Path) -> Non
         model.refresh(checkerboard())
 
 
+def test_trees_are_added_where_there_are_pairs_enough(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shop = weekly_basket()
+    assert Basket(**QUICK).fit(shop).trees is None
+    monkeypatch.setattr("intently.models.basket.TREE_PAIRS", 100)
+    model, plain = Basket(**QUICK, rounds=5).fit(shop), Basket(**QUICK, rounds=0).fit(shop)
+    assert plain.trees is None
+    assert model.trees is not None
+    assert model.trees.num_trees() == 5
+    np.testing.assert_array_equal(model.weights, plain.weights)
+    scores = model.scores(shop.histories())
+    assert (scores != plain.scores(shop.histories())).any()
+    model.save(tmp_path)
+    np.testing.assert_array_equal(Basket.load(tmp_path).scores(shop.histories()), scores)
+
+
 def test_few_rows_are_learned_from_where_that_is_said() -> None:
     shop = weekly_basket()
     every, some = Basket(**QUICK).fit(shop), Basket(**QUICK, max_rows=6_000).fit(shop)
@@ -104,7 +122,7 @@ def test_few_rows_are_learned_from_where_that_is_said() -> None:
     ("settings", "message"),
     [
         ({"horizon_days": 0.0}, "horizon_days must be above 0"),
-        ({"stride_days": -1.0}, "stride_days must be above 0"),
+        ({"rounds": -1}, "rounds must be 0 or more"),
         ({"half_life_days": float("nan")}, "half_life_days must be above 0"),
         ({"cuts": 0}, "cuts must be at least 1"),
         ({"neighbours": 0}, "neighbours must be at least 1"),

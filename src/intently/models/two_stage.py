@@ -108,7 +108,7 @@ class TwoStage(Recommender):
         self._learn(seen, held)
         self._calibrate(held)
         self._calibrate_outside(dataset, held_users, target)
-        self._prepare(dataset, ItemFacts.of(dataset))
+        self._bring(dataset)
 
     def refresh(self, dataset: Dataset) -> None:
         """Bring the counters to the end of `dataset`; what was learned stays as fitted.
@@ -118,7 +118,15 @@ class TwoStage(Recommender):
         """
         if not self.fitted or dataset.n_items != self.n_items:
             raise InputError(f"refresh needs the fitted shop's {self.n_items} items, got {dataset.n_items}")
-        self._prepare(dataset, ItemFacts.of(dataset))
+        self._bring(dataset)
+
+    def _bring(self, past: Dataset) -> None:
+        """Counters as of the end of `past`, those of inner models too where they can be had without a fit."""
+        for model in self.models.values():
+            refresh = getattr(model, "refresh", None)
+            if refresh is not None:
+                refresh(past)
+        self._prepare(past, ItemFacts.of(past))
 
     def _fit_inner(self, past: Dataset) -> dict[str, Recommender]:
         from intently.models import model_class
@@ -150,7 +158,7 @@ class TwoStage(Recommender):
         share = min(1.0, self.max_rows / self.cuts / max(pairs, 1.0))
         random = np.random.default_rng([self.seed, cut])
         users = np.sort(random.permutation(users)[: max(int(len(users) * share), 1)])
-        self._prepare(dataset, ItemFacts.of(past))
+        self._bring(past)
         wanted = wanted_keys(future, dataset.n_items, target)
         parts: list[Table] = []
         with progress.track(f"features {cut + 1}/{self.cuts}", total=len(users)) as advance:
@@ -177,7 +185,7 @@ class TwoStage(Recommender):
         """
         at_s = dataset.end_s - self.horizon_days * DAY_S
         past, future = dataset.split_at(at_s)
-        self._prepare(dataset, ItemFacts.of(past))
+        self._bring(past)
         random = np.random.default_rng([self.seed, self.cuts])
         asked = past.histories(random.permutation(users)[:OUTSIDE_USERS], at=at_s)
         wanted = wanted_keys(future, dataset.n_items, target)
