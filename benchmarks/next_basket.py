@@ -51,7 +51,7 @@ NAMED: dict[str, tuple[str, dict[str, Any]]] = {
     "top_frequency": ("repeat", {"half_life_days": FOREVER}),
     "repeat": ("repeat", {"half_life_days": None}),
 }
-JUDGES = 1000
+JUDGES = 400
 """Validation users by whom the peer's settings are chosen."""
 
 ALONE = 50
@@ -153,6 +153,7 @@ class Peer:
     def __init__(self, horizon_days: float) -> None:
         self.horizon_days = horizon_days
         self.chosen = Settings()
+        self.decays: tuple[float, ...] = ()
 
     def fit(self, dataset: Dataset) -> Peer:
         """Choose the settings, then know all users of `dataset`."""
@@ -179,7 +180,10 @@ class Peer:
         self.row_of = np.full(dataset.n_users, -1, np.int64)
         self.row_of[known] = np.arange(len(known))
         self.n_items = dataset.n_items
-        self.model = TifuKnn(self._table(everyone.select(known), given), given)
+        decays = (given.group_size, given.within, given.between, dataset.end_s)
+        if decays != self.decays:  # as before where only the neighbours or their share changed
+            self.decays, self.table = decays, self._table(everyone.select(known), given)
+        self.model = TifuKnn(self.table, given)
 
     def _table(self, histories: Histories, given: Settings) -> Any:
         return frequencies(histories.indptr, histories.items, histories.time_s, self.n_items, given)
