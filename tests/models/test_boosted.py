@@ -11,7 +11,9 @@ import pytest
 from intently.data import Dataset, Histories
 from intently.data.histories import DAY_S
 from intently.errors import InputError
+from intently.models.basket import Basket
 from intently.models.boosted import Boosted
+from intently.models.popular import share_of_best
 from intently.models.reasons import FAMILIES
 from intently.schema import FloatArray
 
@@ -137,3 +139,17 @@ def test_refresh_moves_the_counters_and_leaves_the_trees() -> None:
     assert not np.array_equal(model._state()["facts"], facts)
     with pytest.raises(InputError, match="refresh needs"):
         Boosted().refresh(shop)
+
+
+def test_an_inner_model_answers_with_counters_of_each_moment_and_weights_of_the_earliest() -> None:
+    past = grocery().as_of(grocery().end_s - 7 * DAY_S)
+    basket = {"horizon_days": 7.0, "cuts": 4}
+    model = Boosted(inner={"basket": basket}, horizon_days=7.0, cuts=2, rounds=10).fit(past)
+    early = Basket(**basket).fit(past.as_of(past.end_s - 14 * DAY_S))  # type: ignore[arg-type]
+    inner = model.models["basket"]
+    assert isinstance(inner, Basket)
+    assert inner.learned
+    np.testing.assert_array_equal(inner.weights, early.weights)
+    np.testing.assert_array_equal(inner.popularity, share_of_best(past))
+    model.refresh(grocery())
+    np.testing.assert_array_equal(inner.popularity, share_of_best(grocery()))

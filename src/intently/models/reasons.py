@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from intently.schema import DoubleArray, FloatArray
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "habit": ("own_times", "own_decayed", "own_share", "own_standing", "repeat_", "own_first"),
+    "habit": ("own_times", "own_decayed", "own_share", "own_standing", "repeat_", "basket_", "own_first"),
     "rhythm": ("own_gap", "own_overdue", "own_last", "own_baskets"),
     "kind": ("level",),
     "popular": ("item_pop", "item_trend", "item_buyers", "item_idle", "popular_"),
