@@ -18,13 +18,24 @@ from intently.serving.http.access import Access
 from intently.serving.http.gate import Doors, Gate
 from intently.serving.http.openapi import describe
 from intently.serving.http.problems import RefusedError, of_error, problem
-from intently.serving.routes import answers, decisions, events, health, models, online, people, records, rules
+from intently.serving.routes import (
+    answers,
+    decisions,
+    events,
+    health,
+    models,
+    onboarding,
+    online,
+    people,
+    records,
+    rules,
+)
 from intently.serving.service import Service
 from intently.serving.shapes.caller import Scope
 from intently.serving.state.engine import Engine
 
 STATIC: Final = Path(__file__).parent / "static"
-GROUPS: Final = (answers, events, people, decisions, records, models, health, rules, online)
+GROUPS: Final = (answers, events, people, decisions, records, models, health, rules, online, onboarding)
 """Modules with `routes(service)` and BODIES, the shapes of their requests' bodies."""
 
 

@@ -141,6 +141,12 @@ def _new(engine: Engine, draft: Draft, judged: Judged | None) -> None:
     draft.extend(numbers, scored(numbers, judged), "new")
 
 
+def _welcome(engine: Engine, draft: Draft, scores: FloatArray | None) -> None:
+    """For newcomers: something of everything that most like; after some answers, what fits those."""
+    numbers = engine.onboarding.page(draft.view.who, draft.view.deeds, draft.allowed)
+    draft.extend(numbers, scored(draft, numbers, scores), "welcome")
+
+
 FIRST: Final[dict[str, First]] = {
     "model": _model,
     "similar": _similar,
@@ -148,6 +154,7 @@ FIRST: Final[dict[str, First]] = {
     "own": _own,
     "trending": _trending,
     "new": _new,
+    "welcome": _welcome,
 }
 
 

@@ -18,7 +18,7 @@ from intently.serving.state.view import View
 
 SOURCES: Final = (
     "model", "popular", "catalogue", "similar", "together", "own", "trending", "new", "query", "page",
-    "explore", "pin", "caller",
+    "explore", "pin", "caller", "welcome",
 )  # fmt: skip
 """Who named an item; `Draft.sources` holds places in it. "model" is told as the live model's name."""
 

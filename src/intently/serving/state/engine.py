@@ -31,6 +31,7 @@ from intently.serving.state.memory import Memory
 from intently.serving.state.model import LiveModel, Standing
 from intently.serving.state.newcomers import Newcomers
 from intently.serving.state.pace import Pace
+from intently.serving.state.onboarding import Onboarding
 from intently.serving.state.profiles import Profiles
 from intently.serving.state.readings import Readings
 from intently.serving.state.receipts import Receipts
@@ -62,6 +63,7 @@ class Engine:
         self.live = LiveModel(settings.artifacts, self.catalogue, self.memory.items)
         self.learned = Learned(settings, self.memory, self.live, self.catalogue)
         self.online = self.learned.online
+        self.onboarding = Onboarding(self.memory, self.catalogue)
         self.profiles = Profiles(self.store)
         self.newcomers = Newcomers(settings, self.catalogue, self.live)
         self.recording = threading.Lock()  # one change of items or users at a time
@@ -106,6 +108,7 @@ class Engine:
         self.profiles.changed(user_id)
         self.readings.forget(user)
         self.online.forget(user)
+        self.onboarding.forget(user_id)
         self.served.forget(user_id)
         self.pages.forget(user_id)
         self.decisions.erase([user_id, *guests])

@@ -49,10 +49,11 @@ USUAL: Final[tuple[Scenario, ...]] = (
     Scenario("buy_again", first="own", bought=True, fill=False),
     Scenario("trending", first="trending"),
     Scenario("new", first="new"),
+    Scenario("welcome", first="welcome"),
     Scenario("email", served_hours=24.0 * 7),
 )
 
-FIRST: Final = ("model", "similar", "together", "own", "trending", "new")
+FIRST: Final = ("model", "similar", "together", "own", "trending", "new", "welcome")
 
 
 def scenarios_of(settings: Settings) -> dict[str, Scenario]:
