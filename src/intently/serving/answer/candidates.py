@@ -141,10 +141,10 @@ def _new(engine: Engine, draft: Draft, judged: Judged | None) -> None:
     draft.extend(numbers, scored(numbers, judged), "new")
 
 
-def _welcome(engine: Engine, draft: Draft, scores: FloatArray | None) -> None:
+def _welcome(engine: Engine, draft: Draft, judged: Judged | None) -> None:
     """For newcomers: something of everything that most like; after some answers, what fits those."""
     numbers = engine.onboarding.page(draft.view.who, draft.view.deeds, draft.allowed)
-    draft.extend(numbers, scored(draft, numbers, scores), "welcome")
+    draft.extend(numbers, scored(numbers, judged), "welcome")
 
 
 FIRST: Final[dict[str, First]] = {

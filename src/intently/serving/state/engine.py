@@ -30,8 +30,8 @@ from intently.serving.state.ledger import Ledger
 from intently.serving.state.memory import Memory
 from intently.serving.state.model import LiveModel, Standing
 from intently.serving.state.newcomers import Newcomers
-from intently.serving.state.pace import Pace
 from intently.serving.state.onboarding import Onboarding
+from intently.serving.state.pace import Pace
 from intently.serving.state.profiles import Profiles
 from intently.serving.state.readings import Readings
 from intently.serving.state.receipts import Receipts
