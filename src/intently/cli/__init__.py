@@ -35,6 +35,7 @@ GROUPS = (
     "search",
     "runs",
     "replay",
+    "decisions",
     "models",
     "rules",
     "keys",

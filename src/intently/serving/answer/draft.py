@@ -73,6 +73,7 @@ class Draft:
     notes: list[str] = field(default_factory=list)
     force: Force | None = None  # the shop's rules and the request's, None where there are none
     shopper: Shopper = STRANGER  # who asks, as rules see them
+    learned: LongArray | None = None  # order that the online layer gave the head of the list
     failed: bool = False  # the model raised: popular items are answered
 
     def __len__(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from intently.serving.answer.draft import SOURCES, Draft
 from intently.serving.decisions.record import Barred, Decision
 from intently.serving.state.engine import Engine
@@ -17,7 +19,7 @@ def keep(engine: Engine, draft: Draft, order: Page, name: str, start: int, by: s
         return
     view, standing = draft.view, draft.view.standing
     model, edition = standing.model.name if standing is not None else "model", engine.rules.file.current()
-    facts = {
+    facts: dict[str, Any] = {
         "scenario": draft.scenario.name,
         "n": draft.n,
         "model": model if standing is not None else "",
@@ -28,6 +30,8 @@ def keep(engine: Engine, draft: Draft, order: Page, name: str, start: int, by: s
         "filled_by": by,
         "failed": draft.failed,
     }
+    if draft.learned is not None:
+        facts["learned"] = draft.learned
     engine.decisions.keep(
         Decision(
             id=name,

@@ -31,5 +31,6 @@ def adjust(engine: Engine, draft: Draft) -> None:
     ranked = engine.online.rank(draft.view.user, asked, standing.artifact.version)
     if ranked is None:
         return
+    draft.learned = ranked.order
     draft.reorder(np.concatenate([ranked.order, np.arange(n, len(draft))]))
     draft.scores[:n] = ranked.scores

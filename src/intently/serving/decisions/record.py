@@ -139,8 +139,8 @@ class Logged:
 
 
 def checksum(times: DoubleArray) -> int:
-    """Of a history's times, oldest first: the same history gives the same number in every run."""
-    return zlib.crc32(np.ascontiguousarray(times, "<f8").tobytes())
+    """Of a history's times in whole seconds, oldest first: the same history has the same in every run."""
+    return zlib.crc32(np.floor(times).astype("<i8").tobytes())
 
 
 def packed(mask: BoolArray) -> bytes:
@@ -177,7 +177,7 @@ def encode(decision: Decision, masks: Mapping[int, int], rules: int = 0) -> byte
         "b": [_bar(bar, masks.get(place)) for place, bar in enumerate(decision.bars)],
         "u": rules,
     }
-    head = orjson.dumps(said, option=orjson.OPT_SERIALIZE_NUMPY)
+    head = orjson.dumps(said, option=orjson.OPT_SERIALIZE_NUMPY, default=_listed)
     flags = (_WIDE if wide else 0) | (_MIXED if len(names) > 1 else 0)
     parts = [
         _HEAD.pack(_LAYOUT, len(head), m, len(taken), len(odd), flags),
@@ -192,6 +192,13 @@ def encode(decision: Decision, masks: Mapping[int, int], rules: int = 0) -> byte
     if len(taken):
         parts += [taken.astype(kind).tobytes(), which]
     return b"".join(parts)
+
+
+def _listed(value: Any) -> Any:
+    """Arrays that orjson does not write itself: those that are views."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"no JSON of {type(value).__name__}")
 
 
 def _dropped(dropped: Sequence[tuple[int, str]]) -> tuple[IntArray, list[str], bytes]:
