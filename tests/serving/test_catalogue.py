@@ -55,11 +55,11 @@ def test_one_item_is_changed_without_touching_the_others() -> None:
 
 def test_a_removed_item_is_not_allowed_until_it_comes_back() -> None:
     found = catalogue()
-    found.empty("b", {REMOVED: "2026-01-01"})
+    found.replace({"b": {REMOVED: "2026-01-01"}})
     assert found.allowed().tolist() == [True, False, True]
     assert found.of(1) == {REMOVED: "2026-01-01"}
     assert found.frame()["title"].to_list() == [None, None, "Sea"]
-    found.empty("b", {"title": "Bee again"})
+    found.replace({"b": {"title": "Bee again"}})
     assert found.allowed().all()
     assert found.titles[1] == "Bee again"
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from served import Running, grocery, keep, publish, repeat, running
 
@@ -127,3 +128,20 @@ def test_a_new_item_is_recommended_to_those_who_like_what_reads_like_it(tmp_path
                     break
                 time.sleep(0.1)
             assert found.index(liked) < found.index(other)
+
+
+def test_many_come_and_go_as_lines(changing: Running) -> None:
+    http, lines = changing.client, {"content-type": "application/x-ndjson"}
+    body = b'{"item_id":"b1","title":"One"}\nno json\n{"item_id":"b2"}\n{"item_id":"b1","price":2}'
+    told = http.post("/v1/bulk/items", content=body, headers=lines).json()
+    assert (told["received"], told["kept"], [e["index"] for e in told["errors"]]) == (4, 3, [1])
+    assert http.get("/v1/items/b1").json()["attributes"] == {"title": "One", "price": 2}
+    given = [orjson.loads(line) for line in http.get("/v1/bulk/items").content.splitlines()]
+    assert {"item_id": "b1", "title": "One", "price": 2} in given
+    asked = b'{"user_id":"u001","n":2}\n{"n":0}\nno json\n{"user_id":"u002","n":3,"fields":["item_id"]}\n'
+    answer = http.post("/v1/bulk/recommendations", content=asked, headers=lines)
+    first, second, third, fourth = [orjson.loads(line) for line in answer.content.splitlines()]
+    assert [item["item_id"] for item in first["items"]] == ids(changing, user_id="u001", n=2)
+    assert (second["status"], third["status"]) == (422, 400)
+    assert [set(item) for item in fourth["items"]] == [{"item_id"}] * 3
+    assert http.post("/v1/bulk/items", json={}).status_code == 415

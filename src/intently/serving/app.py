@@ -20,6 +20,7 @@ from intently.serving.http.openapi import describe
 from intently.serving.http.problems import RefusedError, of_error, problem
 from intently.serving.routes import (
     answers,
+    bulk,
     decisions,
     events,
     health,
@@ -35,7 +36,7 @@ from intently.serving.shapes.caller import Scope
 from intently.serving.state.engine import Engine
 
 STATIC: Final = Path(__file__).parent / "static"
-GROUPS: Final = (answers, events, people, decisions, records, models, health, rules, online, onboarding)
+GROUPS: Final = (answers, events, people, decisions, records, bulk, models, health, rules, online, onboarding)
 """Modules with `routes(service)` and BODIES, the shapes of their requests' bodies."""
 
 

@@ -103,12 +103,12 @@ class EventStore(Protocol):
         """As upsert_items, for users."""
         ...
 
-    def replace_item(self, item_id: str, attributes: Mapping[str, object]) -> None:
-        """An item's attributes become these, whatever they were. Raises InputError for a wrong id."""
+    def replace_items(self, given: Mapping[str, Mapping[str, object]]) -> None:
+        """Attributes by item id become these, whatever they were. Raises InputError for a wrong id."""
         ...
 
-    def replace_user(self, user_id: str, attributes: Mapping[str, object]) -> None:
-        """As replace_item, for a user."""
+    def replace_users(self, given: Mapping[str, Mapping[str, object]]) -> None:
+        """As replace_items, for users."""
         ...
 
     def item(self, item_id: str) -> dict[str, object] | None:

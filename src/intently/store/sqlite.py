@@ -139,13 +139,13 @@ class SqliteStore:
         """See EventStore.upsert_users."""
         return self._upsert("users", "user_id", rows)
 
-    def replace_item(self, item_id: str, attributes: Mapping[str, object]) -> None:
-        """See EventStore.replace_item."""
-        self._replace("items", "item_id", item_id, attributes)
+    def replace_items(self, given: Mapping[str, Mapping[str, object]]) -> None:
+        """See EventStore.replace_items."""
+        self._replace("items", "item_id", given)
 
-    def replace_user(self, user_id: str, attributes: Mapping[str, object]) -> None:
-        """See EventStore.replace_user."""
-        self._replace("users", "user_id", user_id, attributes)
+    def replace_users(self, given: Mapping[str, Mapping[str, object]]) -> None:
+        """See EventStore.replace_users."""
+        self._replace("users", "user_id", given)
 
     def erase_user(self, user_id: str) -> int:
         """See EventStore.erase_user."""
@@ -324,10 +324,10 @@ class SqliteStore:
             changed = sum(_merge(db, table, ident, attributes) for ident, attributes in given)
         return Added(changed, len(given) - changed)
 
-    def _replace(self, table: str, key: str, ident: str, attributes: Mapping[str, object]) -> None:
-        ((ident, given),) = attr.attributes_of([{key: ident, **attributes}], key)
+    def _replace(self, table: str, key: str, given: Mapping[str, Mapping[str, object]]) -> None:
+        rows = attr.attributes_of([{key: ident, **attributes} for ident, attributes in given.items()], key)
         with self._write() as db:
-            db.execute(_PUT.format(table=table), (ident, attr.to_json(given)))
+            db.executemany(_PUT.format(table=table), [(ident, attr.to_json(row)) for ident, row in rows])
 
     def _one(self, table: str, ident: str) -> dict[str, object] | None:
         with self._read() as db:

@@ -5,7 +5,7 @@ Merging follows JSON merge patch (RFC 7396): what is given replaces what was the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -31,7 +31,11 @@ Shape = type[ItemIn] | type[UserIn]
 def put_many(engine: Engine, body: Any, shape: Shape) -> Kept:
     """Merge one (an object) or many ({"items": [...]}, {"users": [...]}); good ones are kept whatever
     the others are."""
-    given = _listed(body, shape.KEY.removesuffix("_id") + "s")
+    return put_all(engine, _listed(body, shape.KEY.removesuffix("_id") + "s"), shape)
+
+
+def put_all(engine: Engine, given: Sequence[Any], shape: Shape) -> Kept:
+    """Merge these, each judged alone; those of one id in their order."""
     good: list[ItemIn | UserIn] = []
     errors: list[dict[str, str | int]] = []
     for index, one in enumerate(given):
@@ -41,16 +45,19 @@ def put_many(engine: Engine, body: Any, shape: Shape) -> Kept:
             first = field_errors(error, shape)[0]
             errors.append({"index": index, "field": first.field, "reason": first.reason})
     with engine.recording:
+        rows: dict[str, Attributes] = {}
         for record in good:
             ident = getattr(record, shape.KEY)
-            KEEPERS[shape](engine, ident, merged(_known(engine, shape, ident), record.attributes()))
+            known = rows[ident] if ident in rows else _known(engine, shape, ident)
+            rows[ident] = merged(known, record.attributes())
+        KEEPERS[shape](engine, rows)
     return Kept(len(given), len(good), len(errors), errors)
 
 
 def replace(engine: Engine, shape: Shape, ident: str, attributes: Attributes) -> RecordOut:
     """The attributes become exactly these."""
     with engine.recording:
-        KEEPERS[shape](engine, ident, merged({}, attributes))
+        KEEPERS[shape](engine, {ident: merged({}, attributes)})
     return get(engine, shape, ident)
 
 
@@ -60,7 +67,7 @@ def patch(engine: Engine, shape: Shape, ident: str, attributes: Attributes) -> R
         known = _known(engine, shape, ident)
         if known is None:
             raise _unknown(shape)
-        KEEPERS[shape](engine, ident, merged(known, attributes))
+        KEEPERS[shape](engine, {ident: merged(known, attributes)})
     return get(engine, shape, ident)
 
 
@@ -90,8 +97,8 @@ def remove_item(engine: Engine, item_id: str) -> RecordOut:
         if engine.memory.items.get(item_id) < 0:
             raise _unknown(ItemIn)
         gone = {REMOVED: rfc3339(engine.clock.now())}
-        engine.store.replace_item(item_id, gone)
-        engine.catalogue.empty(item_id, gone)
+        engine.store.replace_items({item_id: gone})
+        engine.catalogue.replace({item_id: gone})
     return get(engine, ItemIn, item_id)
 
 
@@ -129,18 +136,23 @@ def _known(engine: Engine, shape: Shape, ident: str) -> Attributes | None:
     return {name: value for name, value in engine.catalogue.of(number).items() if name != REMOVED}
 
 
-def _keep_item(engine: Engine, item_id: str, attributes: Attributes) -> None:
-    engine.store.replace_item(item_id, attributes)
-    engine.catalogue.empty(item_id, attributes)
-    engine.newcomers.came(engine.memory.items.get(item_id))
+def _keep_items(engine: Engine, rows: Mapping[str, Attributes]) -> None:
+    engine.store.replace_items(rows)
+    engine.catalogue.replace(rows)
+    for item_id in rows:
+        engine.newcomers.came(engine.memory.items.get(item_id))
 
 
-def _keep_user(engine: Engine, user_id: str, attributes: Attributes) -> None:
-    engine.store.replace_user(user_id, attributes)
-    engine.profiles.changed(user_id)
+def _keep_users(engine: Engine, rows: Mapping[str, Attributes]) -> None:
+    engine.store.replace_users(rows)
+    for user_id in rows:
+        engine.profiles.changed(user_id)
 
 
-KEEPERS: dict[Shape, Callable[[Engine, str, Attributes], None]] = {ItemIn: _keep_item, UserIn: _keep_user}
+KEEPERS: dict[Shape, Callable[[Engine, Mapping[str, Attributes]], None]] = {
+    ItemIn: _keep_items,
+    UserIn: _keep_users,
+}
 
 
 def _unknown(shape: Shape) -> UnknownIdError:

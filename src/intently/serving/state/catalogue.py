@@ -63,20 +63,24 @@ class Catalogue:
         """Merge attributes into an item, a new one if nobody knows it; returns its number."""
         number = self._numbers.add(item_id)
         with self._writing:
-            self._fresh[number] = {**self.of(number), **given}
-            self._frame = None
-            self.version += 1
-            self._grow()
-            self._tell(number, self._fresh[number])
+            self._set(number, {**self.of(number), **given})
         return number
 
-    def empty(self, item_id: str, given: Attributes) -> None:
-        """Forget all attributes of an item, and keep these."""
-        number = self._numbers.add(item_id)
+    def replace(self, given: Mapping[str, Attributes]) -> None:
+        """Attributes by item id become exactly these."""
+        numbers = self._numbers.add_all(given)
         with self._writing:
             self._fold()
-            self._base = self._base.filter(pl.col("number") != number)
-            self.put(item_id, given)
+            self._base = self._base.filter(~pl.col("number").is_in(numbers.tolist()))
+            for number, attributes in zip(numbers.tolist(), given.values(), strict=True):
+                self._set(number, dict(attributes))
+
+    def _set(self, number: int, attributes: dict[str, Any]) -> None:
+        self._fresh[number] = attributes
+        self._frame = None
+        self.version += 1
+        self._grow()
+        self._tell(number, attributes)
 
     # -- reading --------------------------------------------------------------------------------
 

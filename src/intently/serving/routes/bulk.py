@@ -1,0 +1,116 @@
+"""Routes for many at a time: JSON lines in, JSON lines out, in memory that does not grow with them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import orjson
+import polars as pl
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+from starlette.responses import Response, StreamingResponse
+
+from intently.errors import IntentlyError
+from intently.serving.answer.recommend import recommend
+from intently.serving.answer.suggestions import trimmed
+from intently.serving.http.body import checked
+from intently.serving.http.lines import NDJSON, is_lines, lines_of
+from intently.serving.http.openapi import scoped
+from intently.serving.http.problems import RefusedError, of_error, refuse
+from intently.serving.intake import records
+from intently.serving.service import Service, reply
+from intently.serving.shapes import records as s
+from intently.serving.shapes.answers import RecommendationRequest
+from intently.serving.state.engine import Engine
+
+BODIES: Final[tuple[type[BaseModel], ...]] = ()
+AT_ONCE: Final = 20
+"""Lists that are made in one turn of a thread: others get theirs in between."""
+
+
+def routes(service: Service) -> APIRouter:
+    """Lists for many users; items and users in and out."""
+    router = APIRouter(prefix="/v1/bulk", tags=["bulk"])
+
+    @router.post("/recommendations", **scoped("server"))
+    async def many_lists(request: Request) -> Response:
+        """A question of /v1/recommendations a line in; a line out for each: its answer, or its problem."""
+        _must_be_lines(request)
+        return StreamingResponse(_lists(service, request), media_type=NDJSON[0])
+
+    for shape in (s.ItemIn, s.UserIn):
+        _add(router, service, shape)
+    return router
+
+
+def _add(router: APIRouter, service: Service, shape: records.Shape) -> None:
+    name = shape.KEY.removesuffix("_id") + "s"
+
+    @router.post(f"/{name}", name=f"import {name}", **scoped("server"))
+    async def taken(request: Request) -> Response:
+        """Merge a record a line into what is known; each is judged alone, and told by its line, from 0."""
+        _must_be_lines(request)
+        received, kept = 0, 0
+        errors: list[dict[str, str | int]] = []
+        async for group in lines_of(request):
+            told = await service.work(_keep, group, shape)
+            errors += [{**error, "index": int(error["index"]) + received} for error in told.errors]
+            received, kept = received + told.received, kept + told.kept
+        return reply(s.Kept(received, kept, received - kept, errors[: s.MAX_RECORDS]))
+
+    @router.get(f"/{name}", name=f"export {name}", **scoped("server"))
+    async def given(_request: Request) -> Response:
+        """Every record a line, in order of arrival."""
+        frame = await service.work(_table, shape)
+        return StreamingResponse(_rows(frame), media_type=NDJSON[0])
+
+
+def _must_be_lines(request: Request) -> None:
+    if not is_lines(request):
+        raise refuse(415, "this takes JSON lines", f"send the header: content-type: {NDJSON[0]}")
+
+
+async def _lists(service: Service, request: Request) -> AsyncIterator[bytes]:
+    try:
+        async for group in lines_of(request):
+            for start in range(0, len(group), AT_ONCE):
+                yield await service.work(_answered, group[start : start + AT_ONCE])
+    except RefusedError as error:  # the answer has begun: the last line says why it ends
+        yield bytes(error.response.body) + b"\n"
+
+
+def _answered(engine: Engine, lines: list[bytes]) -> bytes:
+    return b"".join(_one(engine, line) + b"\n" for line in lines if line.strip())
+
+
+def _one(engine: Engine, line: bytes) -> bytes:
+    try:
+        asked = checked(orjson.loads(line), RecommendationRequest)
+        return orjson.dumps(trimmed(recommend(engine, asked), asked.fields))
+    except orjson.JSONDecodeError:
+        return bytes(refuse(400, "this line is no JSON", "send one object a line").response.body)
+    except RefusedError as error:
+        return bytes(error.response.body)
+    except IntentlyError as error:
+        return bytes(of_error(error).body)
+
+
+def _keep(engine: Engine, lines: list[bytes], shape: records.Shape) -> s.Kept:
+    given: list[Any] = []
+    for line in lines:
+        try:
+            given.append(orjson.loads(line) if line.strip() else None)
+        except orjson.JSONDecodeError:
+            given.append(None)  # is judged like everything that is no object
+    return records.put_all(engine, given, shape)
+
+
+def _table(engine: Engine, shape: records.Shape) -> pl.DataFrame:
+    return engine.store.items() if shape is s.ItemIn else engine.store.users()
+
+
+async def _rows(frame: pl.DataFrame) -> AsyncIterator[bytes]:
+    for part in frame.iter_slices(1000):
+        rows = ({name: value for name, value in row.items() if value is not None} for row in part.to_dicts())
+        yield b"".join(orjson.dumps(row) + b"\n" for row in rows)
