@@ -133,13 +133,13 @@ class PostgresStore:
         """See EventStore.upsert_users."""
         return self._upsert("users", "user_id", rows)
 
-    def replace_item(self, item_id: str, attributes: Mapping[str, object]) -> None:
-        """See EventStore.replace_item."""
-        self._replace("items", "item_id", item_id, attributes)
+    def replace_items(self, given: Mapping[str, Mapping[str, object]]) -> None:
+        """See EventStore.replace_items."""
+        self._replace("items", "item_id", given)
 
-    def replace_user(self, user_id: str, attributes: Mapping[str, object]) -> None:
-        """See EventStore.replace_user."""
-        self._replace("users", "user_id", user_id, attributes)
+    def replace_users(self, given: Mapping[str, Mapping[str, object]]) -> None:
+        """See EventStore.replace_users."""
+        self._replace("users", "user_id", given)
 
     def erase_user(self, user_id: str) -> int:
         """See EventStore.erase_user; the bytes go with a VACUUM, and from the server's log as it goes on."""
@@ -269,11 +269,12 @@ class PostgresStore:
             changed = sum(_merge(db, table, ident, attributes) for ident, attributes in given)
         return Added(changed, len(given) - changed)
 
-    def _replace(self, table: str, key: str, ident: str, attributes: Mapping[str, object]) -> None:
-        ((ident, given),) = attr.attributes_of([{key: ident, **attributes}], key)
+    def _replace(self, table: str, key: str, given: Mapping[str, Mapping[str, object]]) -> None:
+        rows = attr.attributes_of([{key: ident, **attributes} for ident, attributes in given.items()], key)
         with self._write() as db:
-            _keys(db, table, [ident])
-            db.execute(f"UPDATE {table} SET attributes = %s WHERE id = %s", (attr.to_json(given), ident))
+            _keys(db, table, [ident for ident, _ in rows])
+            for ident, row in rows:
+                db.execute(f"UPDATE {table} SET attributes = %s WHERE id = %s", (attr.to_json(row), ident))
 
     def _one(self, table: str, ident: str) -> dict[str, object] | None:
         if "\0" in ident:
