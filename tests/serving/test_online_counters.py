@@ -122,7 +122,7 @@ def test_a_trend_is_an_item_s_and_not_the_whole_shop_s() -> None:
     for day in range(200):
         counters.observe(day, 0, PURCHASE, day * DAY)
         counters.observe(day, 1 if day < 190 else 2, PURCHASE, day * DAY)
-    counts, trend = counters.popular(ints(0, 1, 2), 200 * DAY)
+    counts, trend, _ = counters.popular(ints(0, 1, 2), 200 * DAY)
     assert counts.shape == (3, len(HALF_LIVES_DAYS))
     assert trend[2] > 0.5 > abs(trend[0])
     assert trend[1] < -0.5

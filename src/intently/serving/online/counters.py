@@ -104,13 +104,17 @@ class Counters:
 
     # -- reading -------------------------------------------------------------------------------
 
-    def popular(self, items: IntArray, at_s: float) -> tuple[DoubleArray, DoubleArray]:
-        """(items, half-lives) decayed events, and (items,) the trend: log of short rate over long rate."""
+    def popular(self, items: IntArray, at_s: float) -> tuple[DoubleArray, DoubleArray, float]:
+        """(items, half-lives) decayed events; (items,) trends, log of short rate over long rate; all events.
+
+        The last is of the whole shop by the short half-life.
+        """
         self.settle()
         counts, totals = self.popularity.of(items, at_s), self.popularity.totals(at_s)
         # a busy week of the whole shop is no trend of an item
         busy = float(totals[SHORT] / totals[LONG]) if totals[LONG] > 0 else 1.0
-        return counts, np.log((counts[:, SHORT] + EVEN) / (counts[:, LONG] * busy + EVEN))
+        trend = np.log((counts[:, SHORT] + EVEN) / (counts[:, LONG] * busy + EVEN))
+        return counts, trend, float(totals[SHORT])
 
     def covisits(self, latest: IntArray, candidates: IntArray, n_items: int) -> tuple[FloatArray, FloatArray]:
         """(candidates,) shares of the latest items' pairs: of the same visit, and of a visit later."""

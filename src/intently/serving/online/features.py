@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 
 from intently.data.histories import DAY_S
-from intently.schema import DoubleArray, FloatArray, IntArray, LongArray
+from intently.schema import BoolArray, DoubleArray, FloatArray, IntArray, LongArray
 from intently.serving.online.counters import SHORT, Counters
 
 FEATURES: Final = (
     "bias", "frozen", "standing", "own_14d", "own_56d", "own_224d",
-    "share_14d", "share_56d", "share_224d", "met", "since", "due", "popular", "trend",
-    "together", "after", "visit_category", "own_category", "price", "new",
+    "share_14d", "share_56d", "share_224d", "met", "since", "due", "popular", "together", "after",
+    "trend", "visit_category", "own_category", "price", "new",
 )  # fmt: skip
 """
 frozen: what the model that stands still says: the log-odds of its probability, or for a model that gives only
 an order -log2(1 + place). standing: the other one of the two, or the score's place between the list's ends.
 own_*: decayed events of the user on the item; share_*: the same for each of the user's visits, as a log.
-since: days since the last one. due: 1 where it is as long ago as the user's usual gap. popular, trend,
-together, after: the shop's counters. visit_category: share of the latest items that are of the candidate's
+since: days since the last one. due: 1 where it is as long ago as the user's usual gap. popular, together,
+after, trend: the shop's counters. visit_category: share of the latest items that are of the candidate's
 category; own_category: the same of all the user's decayed events. price: 1 where it is the user's usual one.
 new: 1 for an item met for the first time now, half of it ten days later.
 """
@@ -37,18 +38,28 @@ LATEST: Final = 500
 
 _AT = {name: place for place, name in enumerate(FEATURES)}
 _OWN_DAYS = 224.0
+LN2: Final = 0.6931471805599453  # exp and log are several times faster than exp2 and log1p
 
 
 @dataclass
 class Facts:
-    """What the catalogue says: category codes (-1 unknown) and prices (0 unknown) by item number."""
+    """What the catalogue says: category codes (-1 unknown) and prices (0 unknown) by item number.
+
+    group: the code, n_categories where it is unknown. log_price: 0 where unknown; priced: 1 where known.
+    """
 
     category: IntArray
     price: FloatArray
     n_categories: int = field(init=False)
+    group: IntArray = field(init=False)
+    log_price: DoubleArray = field(init=False)
+    priced: DoubleArray = field(init=False)
 
     def __post_init__(self) -> None:
         self.n_categories = int(self.category.max(initial=-1)) + 1
+        self.group = np.where(self.category < 0, self.n_categories, self.category).astype(np.int32)
+        self.priced = (self.price > 0).astype(np.float64)
+        self.log_price = np.log(np.where(self.price > 0, self.price, 1.0).astype(np.float64))
 
     @staticmethod
     def unknown(n_items: int) -> Facts:
@@ -106,42 +117,59 @@ _PLACES = Places()
 
 def features(asked: Question, counters: Counters, facts: Facts) -> DoubleArray:
     """(candidates, N)."""
-    n_items = max(len(facts), int(asked.candidates.max(initial=0)) + 1, int(asked.items.max(initial=0)) + 1)
+    candidates = asked.candidates
+    n_items = max(len(facts), int(candidates.max(initial=0)) + 1, int(asked.items.max(initial=0)) + 1)
     facts = facts.padded(n_items)
-    out = np.zeros((len(asked.candidates), N))
+    out = np.zeros((len(candidates), N))
     out[:, 0] = 1.0
     _frozen(asked, out)
-    items, age_days = asked.items[-LATEST:], (asked.at_s - asked.time_s[-LATEST:]) / DAY_S
-    weights = np.exp2(np.maximum(age_days, 0.0) / -_OWN_DAYS)
+    items, age_days = asked.items[-LATEST:], (asked.at_s - asked.time_s[-LATEST:]) * (1.0 / DAY_S)
+    weights = np.exp(np.maximum(age_days, 0.0) * (-LN2 / _OWN_DAYS))
     _own(asked, out, items, age_days, weights, n_items)
-    counts, trend = counters.popular(asked.candidates, asked.at_s)
-    total = float(counters.popularity.totals(asked.at_s)[SHORT])
-    out[:, _AT["popular"]] = np.log1p(counts[:, SHORT] * (1e4 / max(total, 1.0))) / 3.0
+    counts, trend, total = counters.popular(candidates, asked.at_s)
+    shares = np.empty((len(candidates), 3))
+    shares[:, 0] = counts[:, SHORT]
+    shares[:, 0] *= 1e4 / max(total, 1.0)
+    shares[:, 1], shares[:, 2] = counters.covisits(asked.latest, candidates, n_items)
+    shares[:, 1:] *= 100.0
+    place = _AT["popular"]
+    out[:, place : place + 3] = np.log(shares + 1.0) * (1.0 / 3.0)
     out[:, _AT["trend"]] = trend
-    together, after = counters.covisits(asked.latest, asked.candidates, n_items)
-    out[:, _AT["together"]] = np.log1p(100.0 * together) / 3.0
-    out[:, _AT["after"]] = np.log1p(100.0 * after) / 3.0
     _catalogue(asked, out, items, weights, facts)
-    first_s = counters.popularity.first_s(asked.candidates)
-    out[:, _AT["new"]] = np.exp2(np.minimum(first_s - asked.at_s, 0.0) / (10.0 * DAY_S))
+    ages = np.minimum(counters.popularity.first_s(candidates) - asked.at_s, 0.0)
+    out[:, _AT["new"]] = np.exp(ages * (0.1 * LN2 / DAY_S))
     return out
 
 
+@lru_cache(maxsize=256)
+def _places(m: int) -> DoubleArray:
+    """-log2(1 + place), places counted from 1."""
+    return np.asarray(-np.log2(np.arange(2.0, m + 2.0)), np.float64)
+
+
 def _frozen(asked: Question, out: DoubleArray) -> None:
-    scores = asked.scores
-    place = -np.log2(np.arange(2.0, len(scores) + 2.0))
-    named = scores > -np.inf
-    low = float(scores[named].min()) if named.any() else 0.0
-    held = np.where(named, scores, low)
+    held, place = asked.scores, _places(len(asked.scores))
+    low = float(held.min(initial=np.inf))
+    unnamed: BoolArray | None = None
+    if low == -np.inf:
+        unnamed = held == -np.inf
+        low = float(held[~unnamed].min(initial=np.inf))
+        held = np.where(unnamed, low if low < np.inf else 0.0, held)
     if asked.calibrated:
-        chance = np.clip(held, 1e-6, 1.0 - 1e-6)
-        out[:, 1] = np.log(chance / (1.0 - chance)) - 0.5 * ~named
-        out[:, 2] = place / 4.0
+        chance = np.minimum(np.maximum(held, 1e-6), 1.0 - 1e-6)
+        out[:, 1] = np.log(chance / (1.0 - chance))
+        out[:, 2] = place * 0.25
+        if unnamed is not None:
+            out[unnamed, 1] -= 0.5
     else:
-        place[~named] = place[-1]
-        span = float(held.max(initial=low)) - low
         out[:, 1] = place
-        out[:, 2] = (held - low) / span if span > 0 else 0.0
+        if unnamed is not None:
+            out[unnamed, 1] = place[-1]
+        span = float(held.max(initial=low)) - low
+        out[:, 2] = (held - low) / span if 0 < span < np.inf else 0.0
+
+
+_THREE = np.arange(3)
 
 
 def _own(
@@ -156,43 +184,50 @@ def _own(
     m, column = len(asked.candidates), _AT["own_14d"]
     at = _PLACES.find(asked.candidates, items, n_items)
     kept = np.flatnonzero(at >= 0)
-    at, ages = at[kept], age_days[kept]
+    decayed = np.empty((len(items), 3))  # by 14, 56 and 224 days
+    decayed[:, 2] = weights
+    np.square(np.square(weights), out=decayed[:, 1])
+    np.square(np.square(decayed[:, 1]), out=decayed[:, 0])
     visit = np.ones(len(items))
     visit[1:] = age_days[1:] != age_days[:-1]
-    middle = np.square(np.square(weights))
-    for weight in (np.square(np.square(middle)), middle, weights):
-        own = np.bincount(at, weight[kept], m)
-        out[:, column] = np.log1p(4.0 * own) / 2.0
-        out[:, column + 3] = np.log((own + 0.05) * (1.0 / (float(weight @ visit) + 1.0))) + 3.0
-        column += 1
+    at, ages = at[kept], age_days[kept]
+    flat = (at[:, None] * 3 + _THREE).ravel()
+    own = np.bincount(flat, decayed[kept].ravel(), 3 * m).reshape(m, 3)
+    out[:, column : column + 3] = np.log(4.0 * own + 1.0) * 0.5
+    out[:, column + 3 : column + 6] = np.log(own + 0.05) - np.log(visit @ decayed + 1.0) + 3.0
     if not len(at):
         return
     times = np.bincount(at, minlength=m)
     last, first = np.zeros(m), np.zeros(m)
     last[at] = ages  # later events overwrite earlier ones
     first[at[::-1]] = ages[::-1]
-    met = times > 0
+    met = np.flatnonzero(times)
     out[met, _AT["met"]] = 1.0
-    out[met, _AT["since"]] = np.log1p(np.maximum(last[met], 0.0)) / 4.0
-    often = (times > 1) & (first > last)
-    ratio = (last[often] + 0.5) / ((first[often] - last[often]) / (times[often] - 1) + 0.5)
-    out[often, _AT["due"]] = np.minimum(ratio, 1.0 / ratio)
+    out[met, _AT["since"]] = np.log(np.maximum(last[met], 0.0) + 1.0) * 0.25
+    often = np.flatnonzero((times > 1) & (first > last))
+    if len(often):
+        begun, late = first[often], last[often]
+        ratio = (late + 0.5) / ((begun - late) / (times[often] - 1) + 0.5)
+        out[often, _AT["due"]] = np.minimum(ratio, 1.0 / ratio)
 
 
 def _catalogue(
     asked: Question, out: DoubleArray, items: IntArray, weights: DoubleArray, facts: Facts
 ) -> None:
-    category = facts.category[asked.candidates]
-    if facts.n_categories and len(items):
-        n = facts.n_categories + 1  # the last one, which -1 means, is for what has none
-        latest = np.bincount(facts.category[asked.latest] % n, minlength=n) / max(len(asked.latest), 1)
-        own = np.bincount(facts.category[items] % n, weights=weights, minlength=n)
-        latest[-1] = own[-1] = 0.0
-        out[:, _AT["visit_category"]] = latest[category]
-        out[:, _AT["own_category"]] = np.sqrt(own[category] / max(float(own.sum()), 1e-9))
-    price, usual = facts.price[asked.candidates], facts.price[items]
-    known = usual > 0
-    if known.any():
-        centre = np.log(usual[known]) @ weights[known] / weights[known].sum()
-        gap = np.abs(np.log(np.where(price > 0, price, 1.0)) - centre)
-        out[:, _AT["price"]] = np.where(price > 0, np.exp(-gap), 0.0)
+    if not len(items):
+        return
+    candidates = asked.candidates
+    if facts.n_categories:
+        n = facts.n_categories + 1  # the last one is for what has none
+        group = facts.group[candidates]
+        latest = np.bincount(facts.group[asked.latest], minlength=n)
+        own = np.bincount(facts.group[items], weights=weights, minlength=n)
+        latest[-1], own[-1] = 0, 0.0
+        out[:, _AT["visit_category"]] = latest[group] * (1.0 / max(len(asked.latest), 1))
+        out[:, _AT["own_category"]] = np.sqrt(own[group] * (1.0 / max(float(own.sum()), 1e-9)))
+    known = facts.priced[items] * weights
+    total = float(known.sum())
+    if total > 0:
+        centre = float(facts.log_price[items] @ known) / total
+        gap = np.abs(facts.log_price[candidates] - centre)
+        out[:, _AT["price"]] = np.exp(-gap) * facts.priced[candidates]
