@@ -6,6 +6,7 @@ import numpy as np
 
 from intently.schema import BoolArray, IntArray
 from intently.serving.answer.draft import CODE, Draft
+from intently.serving.answer.ruled import room
 from intently.serving.online.bandit import KEEP, POOL
 from intently.serving.state.engine import Engine
 from intently.serving.state.model import Standing
@@ -29,7 +30,7 @@ def explore(engine: Engine, draft: Draft, seed: str) -> None:
         return
     pool = unseen(engine, standing, draft.allowed)
     head = draft.numbers[: draft.n - slots]
-    free = draft.allowed[pool] & ~np.isin(pool, head)
+    free = draft.allowed[pool] & ~np.isin(pool, head) & room(draft, pool)
     for slot, drawn in enumerate(engine.online.explorer.draw(pool, free, seed, slots)):
         place = draft.n - slots + slot
         if drawn.item != KEEP:

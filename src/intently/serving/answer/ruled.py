@@ -22,7 +22,6 @@ from intently.serving.rules.places import boosted, kept, pinned
 from intently.serving.state.engine import Engine
 from intently.serving.state.view import View
 
-NOBODY: Final[IntArray] = np.zeros(0, np.int32)
 ROUNDS: Final = 8
 """How often a capped list is filled again: each time with what no full cap holds back."""
 
@@ -68,8 +67,17 @@ def settle(engine: Engine, draft: Draft) -> None:
         _cap(engine, draft, force.capping, pins)
     if pins:
         _pin(draft, pins)
-    for cap in force.capping:  # what comes into the list later must not break a cap either
-        draft.allowed &= ~_full(draft, cap, NOBODY)
+
+
+def room(draft: Draft, numbers: IntArray) -> BoolArray:
+    """Which of these items no cap keeps from coming into the list as it stands now."""
+    free: BoolArray = np.ones(len(numbers), bool)
+    for cap in draft.force.capping if draft.force is not None else ():
+        there = cap.codes[draft.numbers]
+        counts = np.bincount(there[there >= 0], minlength=int(cap.codes.max(initial=-1)) + 2)
+        codes = cap.codes[numbers]
+        free &= (counts[codes] < cap.most) | (codes < 0)
+    return free
 
 
 def shopper_of(engine: Engine, view: View) -> Shopper:
