@@ -18,6 +18,7 @@ from intently.models import Recommender
 from intently.serving.answer import recommend
 from intently.serving.answer.draft import Draft
 from intently.serving.rules.book import LOOK_S, RuleFile
+from intently.serving.rules.force import force_of
 from intently.serving.rules.rule import Rule
 from intently.serving.shapes.answers import RecommendationRequest
 from intently.serving.state.engine import Engine
@@ -343,5 +344,19 @@ def test_every_drop_names_the_rule_that_did_it(ruled_home: Path) -> None:
         assert stages["rule:one"] > 0
         assert not {ids[number] for number in draft.numbers.tolist()} & dropped.keys()
         assert Counter(brand(ids[number]) for number in draft.numbers.tolist()) == Counter("ABCE")
+    finally:
+        engine.close()
+
+
+def test_what_came_after_the_catalogue_was_read_waits_for_the_next_answer(ruled_home: Path) -> None:
+    engine = Engine(Settings(home=ruled_home))
+    try:
+        engine.live.refresh()
+        asked = RecommendationRequest.model_validate({"user_id": USER, "n": 30})
+        cap = Rule(name="x", kind="cap", column="brand", most=9)
+        early = force_of([cap], engine.catalogue.frame().head(20), engine.memory.items.get)
+        draft = Draft(engine.ask(USER), asked, engine.scenarios["home"], 30, force=early)
+        recommend.make(engine, draft)
+        assert sorted(draft.numbers.tolist()) == list(range(20))
     finally:
         engine.close()

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from intently.schema import DoubleArray, IntArray
+from intently.schema import BoolArray, DoubleArray, IntArray
 from intently.serving.answer.draft import CODE, Draft
 from intently.serving.answer.judged import Judged
 from intently.serving.state.deeds import Deeds
@@ -63,16 +63,22 @@ def by_model(draft: Draft, judged: Judged | None) -> None:
         draft.barred(numbers[~ok])
         if ok.sum() < min(POOL, 3 * draft.n):  # bars took most: look again among what they leave
             numbers, values = judged.best(POOL, draft.allowed)
-    raised = draft.force.lifted(draft.shopper) if draft.force is not None else None
-    if raised is not None:  # a boost may lift what is far behind
-        within = draft.allowed.copy()
-        within[: len(raised)] &= raised[: len(within)]
-        within[len(raised) :] = False
-        lifted, theirs = judged.best(LIFTED, within)
-        behind = ~np.isin(lifted, numbers)
-        numbers = np.concatenate([numbers, lifted[behind]])
-        values = np.concatenate([values, theirs[behind]])
     draft.extend(numbers, values, "model")
+    raised = draft.force.lifted(draft.shopper) if draft.force is not None else None
+    if raised is not None:
+        _lift(draft, judged, raised)
+
+
+def _lift(draft: Draft, judged: Judged, raised: BoolArray) -> None:
+    """The best of what a boost moves up, however far behind the model puts it."""
+    n = min(len(raised), len(draft.allowed))
+    within = raised[:n] & draft.allowed[:n]
+    within[draft.numbers] = False
+    numbers = np.flatnonzero(within).astype(np.int32)
+    values = judged.of(numbers)
+    order = np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable")[:LIFTED]
+    known = order[np.isfinite(values[order])]
+    draft.extend(numbers[known], values[known], "model")
 
 
 def _newcomers(engine: Engine, draft: Draft, judged: Judged | None) -> None:

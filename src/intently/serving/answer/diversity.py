@@ -66,20 +66,24 @@ def relevance(m: int) -> DoubleArray:
 
 def likeness(engine: Engine, draft: Draft, numbers: IntArray) -> FloatArray:
     """(m, m) in 0 to 1: how alike these items are."""
-    m = len(numbers)
-    categories = [engine.catalogue.category(number) for number in numbers.tolist()]
-    codes = {name: code for code, name in enumerate(dict.fromkeys(categories))}
-    code = np.fromiter((codes[name] if name else -1 - at for at, name in enumerate(categories)), np.int64, m)
-    same: FloatArray = (code[:, None] == code[None]).astype(np.float32)
     standing = draft.view.standing
     vectors = engine.newcomers.vectors(standing) if standing is not None else None
     if standing is None or vectors is None:
-        return same
+        return _same(engine, numbers)
     dense = standing.dense(numbers)
-    there = np.flatnonzero(dense >= 0)
-    rows = vectors[dense[there]]
+    rows = vectors[np.maximum(dense, 0)]
     cosine: FloatArray = np.maximum(rows @ rows.T, 0.0)
-    if len(there) == m:
-        return cosine
-    same[np.ix_(there, there)] = cosine
-    return same
+    unread = np.flatnonzero(dense < 0)
+    if len(unread):
+        same = _same(engine, numbers)
+        cosine[unread], cosine[:, unread] = same[unread], same[:, unread]
+    return cosine
+
+
+def _same(engine: Engine, numbers: IntArray) -> FloatArray:
+    """(m, m) 1 where two items are of one category; an item without one is like itself alone."""
+    kinds = [engine.catalogue.category(number) or at for at, number in enumerate(numbers.tolist())]
+    codes = {kind: code for code, kind in enumerate(dict.fromkeys(kinds))}
+    code = np.fromiter((codes[kind] for kind in kinds), np.int32, len(kinds))
+    out: FloatArray = (code[:, None] == code).astype(np.float32)
+    return out

@@ -39,6 +39,7 @@ def sift(engine: Engine, draft: Draft) -> None:
     if force is None:
         return
     draft.force, draft.shopper = force, shopper_of(engine, draft.view)
+    draft.allowed[force.frame.height :] = False  # what came since waits for the next answer
     for one in force.fixed:
         draft.bars.append(Bar(one.stage, one.reason, mask=one.mask))
     if force.open is not None:
