@@ -13,6 +13,8 @@ from intently import artifact
 from intently.data import Dataset
 from intently.models import model_class
 from intently.serving.online.tastes import LEAST_USERS, Tastes, diverse
+from intently.serving.state.numbers import Numbers
+from intently.serving.state.onboarding import groups_of
 from intently.store import SqliteStore
 
 
@@ -51,6 +53,26 @@ def test_answers_take_variance_off_what_is_believed() -> None:
     assert (after.diagonal() > -1e-12).all()
 
 
+def test_a_profile_moves_what_is_believed_before_any_answer() -> None:
+    users, items = two_camps()
+    table = pl.DataFrame(
+        {
+            "user_id": [f"u{u:03d}" for u in range(100)],
+            "side": ["left" if u % 2 == 0 else "right" for u in range(100)],
+            "alone": [f"n{u}" for u in range(100)],
+        }
+    )
+    groups = groups_of(table, Numbers([f"u{u:03d}" for u in range(100)]))
+    assert set(groups) == {("side", "left"), ("side", "right")}  # who somebody is says nothing
+    tastes = Tastes.of(users, items, 11, groups)
+    for side, own in (("left", range(5)), ("right", range(5, 10))):
+        best = tastes.of_profile({"side": side, "other": 3}).told({}).best(6, np.ones(11, bool))
+        assert set(best.tolist()) == {*own, 10}
+    assert tastes.of_profile({"side": "nowhere"}) is tastes
+    few = Tastes.of(users, items, 11, {("side", "left"): np.arange(5, dtype=np.int32)})
+    assert few.groups == {}
+
+
 def test_too_few_users_give_nothing_to_ask() -> None:
     users = np.arange(LEAST_USERS - 1, dtype=np.int32)
     tastes = Tastes.of(users, np.zeros(len(users), np.int32), n_items=1)
@@ -86,6 +108,8 @@ def camps(tmp_path: Path) -> Path:
         moments = {"time_s": pl.col("timestamp").dt.epoch("us") / 1e6}
         store.add_events(events.with_columns(**moments).drop("timestamp"))
         store.upsert_items(table)
+        sides = ["left" if u % 2 == 0 else "right" for u in range(100)]
+        store.upsert_users(pl.DataFrame({"user_id": [f"u{u:03d}" for u in range(100)], "side": sides}))
     model = model_class("popular")().fit(shop)
     folder = artifact.publish(tmp_path / "artifacts", model, shop, FACTS | {"stage": "quick"}, "# a test\n")
     artifact.promote(tmp_path / "artifacts", folder.name)
@@ -98,6 +122,10 @@ def test_a_newcomer_is_asked_answers_and_sees_another_page_at_once(camps: Path) 
         page = ask.post("/v1/recommendations", json={"user_id": "new", "scenario": "welcome", "n": 3}).json()
         assert {item["category"] for item in page["items"]} == {"left", "right", "all"}
         assert {item["source"] for item in page["items"]} == {"welcome"}
+        put = ask.post("/v1/users", json={"user_id": "likened", "side": "right"})
+        assert put.status_code == 200, put.text
+        liked = ask.post("/v1/recommendations", json={"user_id": "likened", "scenario": "welcome", "n": 6})
+        assert {item["category"] for item in liked.json()["items"]} == {"right", "all"}
         questions = ask.get("/v1/onboarding", params={"user_id": "new", "n": 2}).json()
         assert questions["answered"] == 0
         assert [set(item) for item in questions["items"]] == [{"item_id", "title", "category", "price"}] * 2

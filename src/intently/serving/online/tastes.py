@@ -11,8 +11,9 @@ tree.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 import numpy as np
 from scipy import sparse
@@ -27,6 +28,13 @@ SHRINK: Final = 20.0
 """Users' worth of independence that the covariance is shrunk by."""
 
 
+GROUP_SHRINK: Final = 50.0
+"""Users' worth of everyone's mean in the mean of a group."""
+
+Group = tuple[str, str]
+"""An attribute of users and one of its values."""
+
+
 @dataclass(frozen=True)
 class Tastes:
     """items: (m,) item numbers, most met first. mean, covariance: of a user's row over them."""
@@ -35,11 +43,21 @@ class Tastes:
     mean: DoubleArray  # (m,)
     covariance: DoubleArray  # (m, m)
     n_users: int
+    groups: Mapping[Group, tuple[int, DoubleArray]] = field(default_factory=dict)  # users, their mean
 
     @staticmethod
-    def of(users: IntArray, items: IntArray, n_items: int, most: int = ITEMS) -> Tastes:
-        """From pairs (user, item), in any number; without LEAST_USERS users there is nothing to ask."""
-        _, row = np.unique(users, return_inverse=True)
+    def of(
+        users: IntArray,
+        items: IntArray,
+        n_items: int,
+        groups: Mapping[Group, IntArray] | None = None,
+        most: int = ITEMS,
+    ) -> Tastes:
+        """From pairs (user, item), in any number; without LEAST_USERS users there is nothing to ask.
+
+        groups: the users who share a value of an attribute; those of fewer than LEAST_USERS are left out.
+        """
+        known, row = np.unique(users, return_inverse=True)
         n_users = int(row.max(initial=-1)) + 1
         whole = sparse.csr_matrix((np.ones(len(row)), (row, items)), shape=(n_users, n_items))
         whole.data[:] = 1.0
@@ -53,7 +71,28 @@ class Tastes:
         together = np.asarray((part.T @ part).todense()) / max(n_users, 1) - np.outer(mean, mean)
         apart = np.diag(mean * (1.0 - mean) + 1e-9)
         share = SHRINK / (n_users + SHRINK)
-        return Tastes(chosen.astype(np.int32), mean, (1.0 - share) * together + share * apart, n_users)
+        means = {}
+        for name, members in (groups or {}).items():
+            rows = np.flatnonzero(np.isin(known, members))
+            if len(rows) >= LEAST_USERS:
+                means[name] = (len(rows), np.asarray(part[rows].mean(axis=0)).ravel())
+        covariance = (1.0 - share) * together + share * apart
+        return Tastes(chosen.astype(np.int32), mean, covariance, n_users, means)
+
+    def of_profile(self, profile: Mapping[str, Any]) -> Tastes:
+        """With the mean of those who are like this: each known value moves it by its own group's, shrunk.
+
+        The moves are averaged, as attributes go together (age and income): a sum would count twice.
+        """
+        held = [
+            self.groups[name, str(value)]
+            for name, value in profile.items()
+            if (name, str(value)) in self.groups
+        ]
+        if not held:
+            return self
+        moves = [n / (n + GROUP_SHRINK) * (mean - self.mean) for n, mean in held]
+        return replace(self, mean=np.clip(self.mean + np.mean(moves, axis=0), 1e-6, 1.0))
 
     def told(self, answers: dict[int, bool]) -> Told:
         """What is believed of a newcomer after these answers: item number -> liked; others are left out."""

@@ -63,8 +63,8 @@ class Engine:
         self.live = LiveModel(settings.artifacts, self.catalogue, self.memory.items)
         self.learned = Learned(settings, self.memory, self.live, self.catalogue)
         self.online = self.learned.online
-        self.onboarding = Onboarding(self.memory, self.catalogue)
         self.profiles = Profiles(self.store)
+        self.onboarding = Onboarding(self.memory, self.catalogue, self.profiles, self.store.users)
         self.newcomers = Newcomers(settings, self.catalogue, self.live)
         self.recording = threading.Lock()  # one change of items or users at a time
         self.scenarios = scenarios_of(settings)
