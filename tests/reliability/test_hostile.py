@@ -12,6 +12,7 @@ from typing import Any
 import corpus
 import httpx
 import pytest
+from generated import put
 from served import Running, grocery, keep, publish, repeat, running
 
 from intently.serving.http.keys import KeyBook
@@ -134,6 +135,14 @@ def test_bad_requests_to_every_route_are_refused_in_words_and_change_nothing(
             wrong.append((case.name, answer.status_code, said, answer.text[:200]))
     assert not wrong, (len(wrong), wrong[:20])
     assert state(asked, home) == before
+
+
+def test_generated_requests_never_make_the_service_fail(service: Running, asked: httpx.Client) -> None:
+    told = put(service.address, {"authorization": f"Bearer {OWN}"}, each=2)  # 1,500: benchmarks/hostile.py
+    assert told.sent >= 40
+    assert told.wrong == []
+    assert len(told.by_status) >= 3
+    assert asked.get("/healthz").status_code == 200
 
 
 def complaint(case: corpus.Case, answer: httpx.Response) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -9,16 +10,23 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from http.client import HTTPResponse
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from fastapi import APIRouter
 from served import Running, running
 
 from intently.config import load_settings
 from intently.errors import ConfigError
 from intently.serving.http import limits
+from intently.serving.http.access import Access
+from intently.serving.http.gate import Doors, Gate
+from intently.serving.http.keyring import KeyRing
 from intently.serving.http.keys import KeyBook
 from intently.serving.http.limits import Buckets, Guesses
+from intently.serving.http.metrics import Metrics
+from intently.serving.http.openapi import scoped
 from intently.serving.http.tokens import mint
 
 SHOP = "https://shop.example"
@@ -150,6 +158,40 @@ def test_more_work_than_can_be_done_gets_503_and_health_still_answers(service: R
             link.sendall(b"{}")
         assert [status(link) for link in slow] == [200] * 3
     assert service.client.get("/v1/shop", headers=who(key)).status_code == 200
+
+
+def test_what_comes_together_is_worked_on_for_so_long_and_the_rest_comes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("intently.serving.http.gate.TURN_S", -1.0)
+    router = APIRouter()
+    router.add_api_route("/v1/a", lambda: None, **scoped("server"))
+    router.add_api_route("/metrics", lambda: None, **scoped("server"))
+    gate = Gate(hello, Metrics(), Access(router.routes, {}, ("/metrics",)), Doors(KeyRing(tmp_path)))
+
+    async def told(path: str) -> int:
+        said: list[int] = []
+
+        async def send(message: Any) -> None:
+            said.append(message.get("status", 0))
+
+        scope = {"type": "http", "method": "GET", "path": path, "http_version": "1.1"}
+        await gate(scope | {"headers": [(b"host", b"localhost")]}, hello, send)
+        return said[0]
+
+    async def together() -> list[int]:
+        gate._turn_s = time.perf_counter()
+        first = [await told("/v1/a"), await told("/metrics")]
+        gate._next_turn()
+        monkeypatch.undo()
+        return [*first, await told("/v1/a")]
+
+    assert asyncio.run(together()) == [503, 200, 200]
+
+
+async def hello(_scope: Any, _receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body"})
 
 
 def test_half_open_connections_make_room_for_those_that_ask(service: Running, key: str) -> None:

@@ -26,6 +26,9 @@ from intently.serving.state.engine import Engine
 
 MIN_KEY = 16
 MAX_THREADS = 4
+SWITCH_S = 0.0005
+"""How long a thread that calls a model keeps the interpreter from the event loop, which needs it for every
+read and write: with Python's 5 ms, hundreds of connections make health wait for seconds."""
 YOUNG_OBJECTS = 20_000
 
 
@@ -55,6 +58,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None] | None = None) -> 
     )
     if on_ready is not None:
         on_ready(address(settings.host, listener.getsockname()[1]))
+    sys.setswitchinterval(SWITCH_S)
     endings = (signal.SIGTERM, signal.SIGINT)  # uvicorn raises them again when it has ended
     before = {ending: signal.signal(ending, lambda *_: None) for ending in endings}
     try:

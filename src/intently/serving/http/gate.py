@@ -6,6 +6,7 @@ stranger's page that points its own name here (DNS rebinding), or asks from afar
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Final
@@ -24,6 +25,7 @@ from intently.serving.shapes.caller import ANYONE, LOCAL, Caller
 LOOPBACK: Final = frozenset({b"127.0.0.1", b"localhost", b"::1"})
 PREFLIGHT_S: Final = 600
 BUSY_S: Final = 1.0
+TURN_S: Final = 0.5
 PASSED: Final = Response()
 """Stands in a scope for: judged already, and let in."""
 
@@ -81,6 +83,7 @@ class Gate:
         self._access = access
         self._doors = doors
         self._busy = 0
+        self._turn_s: float | None = None
         self._guesses = Guesses()
         self._sessions = Buckets(doors.limits.session_per_s)
         self._addresses = Buckets(doors.limits.address_per_s)
@@ -144,10 +147,25 @@ class Gate:
         if not caller.may(entry.scope):
             hint = f"this key has the scope {caller.scope}; the route asks for {entry.scope}"
             return problem(403, "the key shown may not ask this", hint)
-        if self._busy >= self._doors.limits.at_once and not entry.vital:
+        late = self._late(now_s)
+        if (late or self._busy >= self._doors.limits.at_once) and not entry.vital:
             return wait(503, "too many requests are in work", BUSY_S)
         scope["caller"] = caller
         return None
+
+    def _late(self, now_s: float) -> bool:
+        """Whether requests that came together have been worked on for TURN_S: the rest must come again.
+
+        Without this, what is answered at once is never too many at once, and with hundreds of connections
+        health and everything else that needs the loop's next turn would wait for seconds.
+        """
+        if self._turn_s is None:
+            self._turn_s = now_s
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        return now_s - self._turn_s > TURN_S
+
+    def _next_turn(self) -> None:
+        self._turn_s = None
 
     def _caller(self, head: Head, address: str, now_s: float) -> Caller | Response:
         """Who asks, or why nobody may."""
