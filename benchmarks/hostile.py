@@ -239,6 +239,8 @@ def overload(_asked: argparse.Namespace) -> dict[str, Any]:
             stop = threading.Event()
             watch = threading.Thread(target=_watch, args=(service.address, health, stop))
             watch.start()
+            while not health:  # its connection is open before the load begins
+                time.sleep(0.1)
             told = wrk(service, 400, 20, 0.2, 0.4)
             stop.set()
             watch.join()
@@ -258,7 +260,7 @@ def overload(_asked: argparse.Namespace) -> dict[str, Any]:
 
 def _watch(address: str, found: list[int], stop: threading.Event) -> None:
     with httpx.Client(base_url=address, timeout=30, trust_env=False) as client:
-        client.get("/healthz")
+        found.append(client.get("/healthz").status_code)
         while not stop.wait(0.5):
             found.append(client.get("/healthz").status_code)
 

@@ -133,10 +133,10 @@ MUTANTS = [
         (f"{_LIMITS}::test_what_comes_together_is_worked_on_for_so_long_and_the_rest_comes_again",),
     ),
     Mutant(
-        "gate: health waits like everything else",
-        "serving/http/gate.py",
-        'if entry is not None and entry.scope == "open":',
-        'if entry is not None and entry.scope == "open" and self._busy < 3:',
+        "gate: health and figures wait like everything else",
+        "serving/app.py",
+        'VITAL: Final = ("/healthz", "/readyz", "/metrics")',
+        "VITAL: Final = ()",
         _BUSY,
     ),
     Mutant(

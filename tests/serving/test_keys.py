@@ -242,3 +242,14 @@ def test_a_caller_bound_to_a_session_may_name_no_other() -> None:
     with pytest.raises(NotAllowedError, match="user_id is not"):
         Caller("k", "browser", None, "s1").check("u1", "s1")
     Caller("k", "server").check("anyone", "any session")
+
+
+def test_the_token_that_the_page_on_security_makes_is_taken(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+    made: dict[str, Any] = {}
+    exec(page.partition("```python\n")[2].partition("```")[0], made)
+    key, kept = KeyBook(tmp_path).make("browser", 1, time.time())
+    ring = KeyRing(tmp_path)
+    assert ring.find(made["token"](key, "s1", "u1").encode()) == Caller(kept.id, "browser", "u1", "s1")
+    assert ring.find(made["token"](key, "s1").encode()) == Caller(kept.id, "browser", None, "s1")
+    assert ring.find(made["token"](key, "s1", minutes=-1).encode()) == "over"
