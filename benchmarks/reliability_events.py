@@ -55,7 +55,10 @@ def parser() -> argparse.ArgumentParser:
 def kills(home: Path, wanted: argparse.Namespace) -> tuple[dict[str, Any], bool]:
     """SIGKILL while writers send."""
     told = faults.killed(home, wanted.kills, wanted.events, wanted.writers, wanted.seed)
-    row = asdict(told) | {"writers": wanted.writers, "acknowledged": len(told.acknowledged)}
+    row = {k: v for k, v in asdict(told).items() if k != "unanswered"} | {
+        "writers": wanted.writers,
+        "acknowledged": len(told.acknowledged),
+    }
     return row, not told.missing and not told.duplicates
 
 
@@ -76,7 +79,8 @@ def end(home: Path, wanted: argparse.Namespace) -> tuple[dict[str, Any], bool]:
     """SIGTERM while writers send."""
     told = faults.ended(home, writers=2 * wanted.writers)
     row = {"acknowledged": len(told.acknowledged), "missing": told.missing, "duplicates": told.duplicates}
-    return row, not told.missing and not told.duplicates
+    row |= {"unanswered": told.unanswered}
+    return row, not told.missing and not told.duplicates and not told.unanswered
 
 
 QUESTIONS: dict[str, Callable[[Path, argparse.Namespace], tuple[dict[str, Any], bool]]] = {

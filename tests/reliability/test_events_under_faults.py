@@ -104,4 +104,4 @@ def test_sent_three_times_in_any_order_across_a_restart_each_counts_once(tmp_pat
 
 def test_a_service_that_is_told_to_end_answers_what_was_begun_and_loses_nothing(tmp_path: Path) -> None:
     told = ended(tmp_path)
-    assert (told.missing, told.duplicates) == (0, 0)
+    assert (told.missing, told.duplicates, told.unanswered) == (0, 0, 0)
