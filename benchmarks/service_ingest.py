@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from serve_http import DONE, copied, cpu_seconds, served, wrk
+from service import DONE, OURS, copied, cpu_seconds, served, wrk
 
 from intently.store import SqliteStore
 from record import record
@@ -77,7 +77,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         home = copied(wanted.home, Path(scratch)) if wanted.home else made_up(Path(scratch), wanted)
         before = stored(home)
-        with served(home) as (address, pid), stock() as (plain, plain_pid):
+        with served(OURS, home) as (address, pid), stock() as (plain, plain_pid):
             runs: dict[str, list[dict[str, Any]]] = {case: [] for case in (*CASES, "stock")}
             for turn in range(wanted.repeat):
                 for case in CASES:

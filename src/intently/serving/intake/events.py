@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from intently.errors import InputError, IntentlyError
 from intently.schema import EVENT_CODES
 from intently.serving.compat import Translated
+from intently.serving.intake.plain import plain_rows
 from intently.serving.shapes.caller import LOCAL, Caller
 from intently.serving.shapes.events import MAX_EVENTS, MAX_LISTED, Acknowledged, EventIn, Rejected
 from intently.serving.shapes.faults import field_errors
@@ -33,6 +34,16 @@ async def take(engine: Engine, body: Any, who: Caller = LOCAL, marks: Marks = No
     when a browser names another's user or session in any of them.
     """
     return await _take(engine, list(enumerate(_listed(body))), who, marks)
+
+
+async def take_plain(engine: Engine, body: bytes, who: Caller) -> Acknowledged | None:
+    """As take, for a body in which every event is as usual; None when it is not, and has to be looked at."""
+    rows = None if who.bound else plain_rows(body, engine.clock.now(), engine.clock.latest())
+    if rows is None:
+        return None
+    fresh = await stored(engine.ledger, rows)
+    accepted = sum(fresh)
+    return Acknowledged(len(rows), accepted, len(rows) - accepted, 0)
 
 
 async def take_translated(

@@ -82,6 +82,8 @@ async def _once(service: Service, request: Request, take: Taken) -> Response:
     key = request.headers.get(KEY)
     engine = service.engine
     if key is None:
+        if take is _any and (told := await events.take_plain(engine, body, who)) is not None:
+            return _told(service, told)
         return _told(service, await take(engine, parsed(body), who, None))
     # the path is part of it: the same key at another route is another request
     receipts, whose = engine.receipts, f"{who.key_id} {who.session_id or ''} {request.url.path}"
