@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from service import DONE, OURS, copied, cpu_seconds, served, wrk
 
 from intently.store import SqliteStore
 from record import record
+from service import DONE, OURS, copied, cpu_seconds, served, wrk
 
 SINGLE = """
 local n, run = 0, "%s"
