@@ -36,15 +36,24 @@ def without_item(shop: Dataset, item: int) -> Dataset:
     return replace(shop, events=shop.events.filter(pl.col("item") != item))
 
 
-def test_a_warm_start_needs_a_quarter_of_the_epochs_and_knows_what_was_known() -> None:
+def test_a_warm_start_needs_an_eighth_of_the_epochs_and_knows_what_was_known() -> None:
     shop = with_texts(circle())
     earlier = Sequence(**SMALL, epochs=20).fit(shop)
-    again = Sequence(**SMALL, epochs=4).fit(shop, Start.same_items(earlier))
+    again = Sequence(**SMALL, epochs=8).fit(shop, Start.same_items(earlier))
     assert len(again.curve) == 1
     fresh = Sequence(**SMALL, epochs=1).fit(shop)
     assert again.curve[0, 0] < 0.5 * fresh.curve[0, 0]
     histories = shop.histories()
     assert (again.top_k(histories, 1).items == earlier.top_k(histories, 1).items).mean() > 0.9
+
+
+def test_what_the_earlier_model_has_seen_chooses_no_epoch() -> None:
+    shop = circle(n_users=600)
+    earlier = Sequence(**SMALL, epochs=8).fit(shop)
+    assert not np.isnan(earlier.curve[:, 1]).any()
+    again = Sequence(**SMALL, epochs=24).fit(shop, Start.same_items(earlier))
+    assert len(again.curve) == 3
+    assert np.isnan(again.curve[:, 1]).all()
 
 
 @pytest.mark.parametrize("texts", [False, True])
@@ -108,4 +117,4 @@ def test_an_ensemble_that_starts_from_one_keeps_its_fusion() -> None:
     assert again.way_taken == earlier.way_taken
     assert again.shares == earlier.shares
     assert again.fused.trees is earlier.fused.trees
-    assert len(again.members["sequence"].curve) == 2
+    assert len(again.members["sequence"].curve) == 1

@@ -55,6 +55,23 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
     assert not torch.equal(first.weight, other.weight)
 
 
+def test_a_rate_that_falls_ends_at_nothing() -> None:
+    short, long = line(), line()
+    for model, epochs in ((short, 2), (long, 3)):  # 8 steps an epoch: nothing is left for the third
+        train(model, data, error_of(model), None, Plan(epochs, 0.05, warmup=1, average=0.0, falls_over=16))
+    torch.testing.assert_close(short.weight, long.weight, rtol=0, atol=1e-6)
+    assert not torch.equal(short.weight, line().weight)
+
+
+def test_the_average_of_weights_with_a_past_moves_slowly() -> None:
+    moved = []
+    for age in (0, 1000):
+        model = line()
+        train(model, data, error_of(model), None, Plan(1, 0.05, warmup=1, age=age))
+        moved.append(float((model.weight - line().weight).detach().abs().sum()))
+    assert 0 < moved[1] < 0.1 * moved[0]
+
+
 def test_the_global_generator_is_put_back() -> None:
     model = line()
     before = torch.random.get_rng_state()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -24,6 +25,7 @@ from intently.schema import EVENTS, ByteArray, DoubleArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from intently.nn.next_item import NextItem
+    from intently.nn.training import Plan
 
 HELD_SHARE = 0.1
 HELD_MOST = 2048
@@ -36,8 +38,11 @@ KEPT = ("vocabulary", "popularity", "table", "scale", "curve")
 LATER = ("kind_vectors", "norms", "text_map", "text_axes", "text_mean")
 """What models saved before do not have: `kind_vectors`, and what a training that starts from one reads."""
 
-WARM_SHARE = 0.25
+WARM_SHARE = 0.125
 """Of `epochs`, for a training that starts from an earlier one."""
+
+WARM_UP, WARM_AGE = 20, 450
+"""Its steps of rising rate, and steps that the average of its weights counts as having behind it."""
 
 
 class Sequence(Recommender):
@@ -60,8 +65,9 @@ class Sequence(Recommender):
     gaps differ; that is off, since it brought nothing on the shops it was tried on (docs/LOG.md).
 
     With `fit(..., start=...)` of an earlier model of the same shape, its items, text map and encoder are
-    where the training begins, new items begin where their texts or neighbours are (warm.py), and a
-    quarter of the epochs is trained.
+    where the training begins, and new items begin where their texts or neighbours are (warm.py). An
+    eighth of the epochs is trained, at a rate that falls to nothing. Nobody is held back then: the
+    earlier model has seen their last moment, so it would look best before any step.
 
     d: width. max_length: moments looked at. dropout: on tokens, attention and both parts of a block.
     batch_tokens: moments a step. epochs: at most. text: use `dataset.vectors` when there are some.
@@ -152,16 +158,18 @@ class Sequence(Recommender):
         if not (bags.lengths > 1).any():
             return
         random = np.random.default_rng(self.seed)
-        held = held_back(bags, random)
+        earlier = self._earlier()
+        held = held_back(bags, random) if earlier is None else np.zeros(0, np.int64)
         lengths = bags.lengths.copy()
         lengths[held] -= 1
         vectors = dataset.vectors if self.text else None
         known = None if vectors is None else vectors[self.vocabulary]
         timed = self.gaps and dataset.timed and vary(bags.times, bags.ends)
-        self._train(bags, lengths, held, known, timed, random)
+        self._train(earlier, bags, lengths, held, known, timed, random)
 
     def _train(
         self,
+        earlier: Sequence | None,
         bags: Bags,
         lengths: LongArray,
         held: LongArray,
@@ -175,7 +183,6 @@ class Sequence(Recommender):
         from intently.nn.next_item import NextItem
         from intently.nn.training import Plan, train
 
-        earlier = self._earlier()
         directions = None if vectors is None else self._directions(vectors, earlier)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -184,10 +191,10 @@ class Sequence(Recommender):
             text = None if directions is None else torch.from_numpy(directions)
             share = torch.from_numpy(self.popularity)
             net = NextItem(encoder, self.d, share, text, self.candidates, self.seed, len(self.kind_vectors))
-        epochs = self.epochs
+        plan = Plan(self.epochs, self.learning_rate, minutes=self.minutes, seed=self.seed)
         if earlier is not None and self._start is not None:
             take_over(net, earlier, self._start.place[self.vocabulary], bags)
-            epochs = max(1, round(WARM_SHARE * self.epochs))
+            plan = self._warm(plan, int(np.maximum(lengths - 1, 0).sum()))
 
         def batches() -> Iterator[tuple[Packed, Packed]]:
             for first, size in windows(bags.ends, lengths, self.max_length, self.batch_tokens, random):
@@ -197,10 +204,15 @@ class Sequence(Recommender):
             self._take(net)
             return self._ndcg(bags, held)
 
-        plan = Plan(epochs, self.learning_rate, minutes=self.minutes, seed=self.seed)
         done = train(net, batches, net.loss, validate if len(held) else None, plan)
         self._take(net)
         self.curve = np.array([(e.loss, e.validation) for e in done], np.float32)
+
+    def _warm(self, plan: Plan, tokens: int) -> Plan:
+        """For a training that goes on: fewer epochs, and a rate that falls to nothing over them."""
+        epochs = max(1, round(WARM_SHARE * plan.epochs))
+        steps = -(-epochs * tokens // self.batch_tokens)  # ceiling
+        return replace(plan, epochs=epochs, warmup=WARM_UP, age=WARM_AGE, falls_over=steps)
 
     def _earlier(self) -> Sequence | None:
         """The model that this training starts from: one of the same shape, that learned something."""

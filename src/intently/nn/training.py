@@ -26,6 +26,8 @@ class Plan:
     weight_decay: float = 0.01
     warmup: int = 100  # steps of rising learning rate
     average: float = 0.998  # decay of the weights' moving average, a step
+    age: int = 0  # steps that the weights count as having behind them: how much the average begins with
+    falls_over: int = 0  # steps over which the rate falls to nothing, 0: it stays
     patience: int = 8  # epochs without a better validation figure
     tolerance: float = 0.1  # share of the best figure that the kept epoch may lack
     minutes: float = 0.0
@@ -50,9 +52,9 @@ def train(
     """Train `model` in place; leave it in eval mode, holding the averaged weights of the kept epoch.
 
     The learning rate rises, then stays: a moving average of the weights (Polyak and Juditsky, 1992)
-    does the annealing, so that stopping at any epoch leaves a finished model. `batches()` gives one
-    epoch; `validate()` is asked with the averaged weights in place, larger is better. Torch's global
-    generator is seeded inside and put back as it was.
+    does the annealing, so that stopping at any epoch leaves a finished model; with `falls_over` it falls
+    to nothing after so many steps. `batches()` gives one epoch; `validate()` is asked with the averaged
+    weights in place, larger is better. Torch's global generator is seeded inside and put back as it was.
 
     Training ends `patience` epochs after the best figure. Kept is the latest epoch that comes within
     `tolerance` of the best, not the best itself: what is held back from the training data is older
@@ -131,11 +133,14 @@ class _Run(Generic[Batch]):
         self.steps += 1
         nn.utils.clip_grad_norm_(self.parameters, 5.0)
         rate = self.plan.learning_rate * min(1.0, self.steps / max(self.plan.warmup, 1))
+        if self.plan.falls_over:
+            rate *= max(0.0, 1.0 - (self.steps - 1) / self.plan.falls_over)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
         # a young average follows the weights closely, an old one remembers 1 / (1 - average) steps
-        decay = min(self.plan.average, self.steps / (self.steps + 9.0))
+        old = self.steps + self.plan.age
+        decay = min(self.plan.average, old / (old + 9.0))
         with torch.no_grad():
             torch._foreach_lerp_(self.averaged, [p.detach() for p in self.parameters], 1.0 - decay)
 
