@@ -16,6 +16,7 @@ from intently.errors import UnknownIdError
 from intently.models.covisit import CoVisit
 from intently.models.evidence import score_of, score_without, strongest, without
 from intently.models.repeat import Repeat
+from intently.serving.answer import why as why_module
 from intently.serving.answer.reasons import reasons_of
 from intently.serving.answer.recommend import recommend
 from intently.serving.answer.why import why
@@ -176,6 +177,36 @@ def test_events_since_then_do_not_change_what_is_told(home_made: Path, tmp_path:
         asyncio.run(take(engine, row))
         after = told(engine, answer)
         assert (after.items, after.notes) == (before.items, [])
+    finally:
+        engine.close()
+
+
+def test_a_reason_that_does_not_hold_is_not_told(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that finds a false reason strongest: the next one that holds comes first, or none."""
+    standing, view = engine.live.current, engine.ask("u003")
+    assert standing is not None
+    item = int(standing.model.top_k(view.history(standing), 1).items[0, 0])
+    true = reasons_of(standing, view, [item])[0]
+    weights = {reason.code: 0.0 for reason in true} | {true[0].code: 1.0}
+
+    def strange(_model: object, _history: object, _item: int, code: str) -> float:
+        return weights[code]  # without the first reason the score would rise
+
+    monkeypatch.setattr(why_module, "score_without", strange)
+    kept, evidence = why_module.checked_reasons(standing, view, item)
+    assert [reason.code for reason in kept] == [reason.code for reason in true[1:]]
+    assert evidence is None or evidence.code == true[1].code
+
+
+def test_a_history_that_is_gone_explains_nothing(home_made: Path, tmp_path: Path) -> None:
+    engine = Engine(Settings(home=Path(shutil.copytree(home_made, tmp_path / "home"))))
+    engine.start()
+    try:
+        answer = answered(engine)
+        engine.memory.forget("u003")  # and the log is not told
+        said = told(engine, answer)
+        assert said.notes == [why_module.CHANGED]
+        assert {len(item.reasons) for item in said.items} == {0}
     finally:
         engine.close()
 
