@@ -18,6 +18,7 @@ With --home, B2 to B5 use the shop's own live version, and a second version of t
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 import sys
@@ -86,9 +87,17 @@ def made(given: Path | None, home: Path) -> Path:
     if live is None:
         raise SystemExit(f"no model is live in {given}")
     for name in (f"{live.name}-copy", live.name):
-        shutil.copytree(live, home / "artifacts" / name)
+        seal(Path(shutil.copytree(live, home / "artifacts" / name)))
         artifact.promote(home / "artifacts", name)
     return home
+
+
+def seal(folder: Path) -> None:
+    """A copy of an earlier release's folder, with the seal of this one's."""
+    said = json.loads((folder / artifact.MANIFEST).read_bytes()) | {"format": artifact.FORMAT}
+    text = json.dumps(said).encode()
+    (folder / artifact.MANIFEST).write_bytes(text)
+    (folder / artifact.SEAL).write_text(hashlib.sha256(text).hexdigest(), encoding="ascii")
 
 
 def kills(service: Running, root: Path, n: int) -> dict[str, Any]:

@@ -39,8 +39,8 @@ MUTANTS = [
     Mutant(
         "decisions: erased rows stay in the free pages",
         "serving/decisions/file.py",
-        '"secure_delete=ON", ',
-        "",
+        '"secure_delete=ON"',
+        '"secure_delete=OFF"',
         (f"{_LOG}::test_nothing_of_an_erased_user_is_left_in_the_file",),
     ),
     Mutant(

@@ -120,6 +120,7 @@ class LiveModel:
         self._swapping = threading.RLock()
         self._thread = threading.Thread(target=self._watch, name="intently-swap", daemon=True)
         self.current: Standing | None = None
+        self._before: Standing | None = None  # stays loaded, so that a roll-back is a check and a swap
         self.trouble = ""
         self.swaps = 0
 
@@ -188,6 +189,10 @@ class LiveModel:
         return None
 
     def _loaded(self, version: str) -> Standing:
+        for known in (self.current, self._before):
+            if known is not None and known.artifact.version == version:
+                artifact.verify(self._root / version)
+                return known
         try:
             made = artifact.load(self._root / version)
             self._catalogue.learn(made.item_table, over=False)
@@ -199,6 +204,8 @@ class LiveModel:
 
     def _take(self, standing: Standing) -> Standing:
         """What was loaded answers from now on."""
+        if standing is not self.current:
+            self._before = self.current
         self.current = standing
         self.swaps += 1
         self.trouble = ""
