@@ -24,7 +24,7 @@ def shown(text: str) -> str:
     """A piece of the filter, short and printable, in quotes.
 
     >>> shown("price"), shown("x" * 50)[-6:]
-    ("'price'", "xxx…'")
+    ("'price'", "xxxx…'")
     """
     short = text if len(text) <= SHOWN else text[:SHOWN] + "…"
     return "'" + "".join(c if c.isprintable() else "�" for c in short) + "'"
