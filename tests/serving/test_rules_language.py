@@ -323,3 +323,10 @@ def holds(made: Any, row: dict[str, Any]) -> bool:
 def test_masks_agree_with_rows_judged_one_by_one(made: Any) -> None:
     expected = [holds(made, row) for row in SHOP.iter_rows(named=True)]
     assert compile_filter(written(made), COLUMNS).mask(SHOP, ANNA).tolist() == expected
+
+
+def test_each_user_is_judged_by_their_own_attributes() -> None:
+    made = compile_filter("brand == user.brand")
+    for brand, passes in (("Nike", "ac"), ("A", "f"), ("Nike", "ac"), (None, "")):
+        mask = made.mask(SHOP, Shopper(attributes={"brand": brand}))
+        assert "".join(SHOP["item_id"].filter(pl.Series(mask))) == passes

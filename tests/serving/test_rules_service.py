@@ -15,7 +15,7 @@ from served import Running, keep, publish, running
 from intently.config import Settings
 from intently.data import Dataset
 from intently.models import Recommender
-from intently.serving.answer import recommend
+from intently.serving.answer import candidates, recommend
 from intently.serving.answer.draft import Draft
 from intently.serving.rules.book import LOOK_S, RuleFile
 from intently.serving.rules.force import force_of
@@ -360,3 +360,31 @@ def test_what_came_after_the_catalogue_was_read_waits_for_the_next_answer(ruled_
         assert sorted(draft.numbers.tolist()) == list(range(20))
     finally:
         engine.close()
+
+
+@pytest.fixture
+def narrow(ruled_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """An engine that takes four candidates from the model at first."""
+    monkeypatch.setattr(candidates, "POOL", 4)
+    engine = Engine(Settings(home=ruled_home))
+    engine.live.refresh()
+    yield engine
+    engine.close()
+
+
+def drafted(engine: Engine, n: int, **asked: Any) -> list[str]:
+    request = RecommendationRequest.model_validate({"user_id": USER, "n": n, **asked})
+    draft = Draft(engine.ask(USER), request, engine.scenarios["home"], n)
+    recommend.make(engine, draft)
+    return [engine.memory.items.ids[number] for number in draft.numbers[:n].tolist()]
+
+
+def test_a_boost_lifts_what_is_far_behind_the_candidates(narrow: Engine) -> None:
+    last = drafted(narrow, 24)[-1]
+    boost = {"filter": f"item_id == '{last}'", "add": 1.0}
+    assert drafted(narrow, 4, boosts=[boost])[0] == last
+
+
+def test_a_capped_list_is_filled_by_more_than_the_candidates(narrow: Engine) -> None:
+    narrow.rules.file.add(Rule(name="x", kind="cap", column="brand", most=1), "")
+    assert sorted(map(brand, drafted(narrow, 6))) == list(BRANDS)
