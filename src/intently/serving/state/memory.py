@@ -69,15 +69,17 @@ class Memory:
     ) -> None:
         """Append one event; one that says nothing good about the item stays out of the history."""
         user, item = self.users.add(user_id), self.items.add(item_id)
-        self.guests.met(user_id, session_id)
+        if session_id is not None:
+            self.guests.met(user_id, session_id)
         if user_id.startswith(GUEST):
             self.guests.came(user, user_id)
-        self.carts.add(self.guests.owner(user), item, event, time_s)
+        owner = self.guests.owner(user)
+        self.carts.add(owner, item, event, time_s)
         if event in _POSITIVE_CODES:
             self._late.setdefault(user, []).append(Late(item, time_s, event))
             self.n_events += 1
         if self.watch is not None:
-            self.watch(self.guests.owner(user), item, event, time_s)
+            self.watch(owner, item, event, time_s)
 
     def forget(self, user_id: str) -> None:
         """Drop all that a user did, and did as a guest; counts over all users keep it until a restart."""
