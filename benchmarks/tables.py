@@ -35,6 +35,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "service": ("model", "n_items", "case", "connections"),
     "service_ingest": ("case",),
     "reliability_events": ("question",),
+    "onboarding": ("data", "way"),
     "plan": ("shop",),
     "pretrain": ("run", "method"),
     "classify": ("data", "label", "method", "seed", "rate"),

@@ -7,6 +7,7 @@ event to event. A model that takes longer (`engine.pace`) is asked in a thread, 
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -21,6 +22,8 @@ from intently.serving.http.express import JSON, LONG, RawHeaders, Short, raw
 from intently.serving.http.gate import Gate
 from intently.serving.shapes.answers import RecommendationQuery, RecommendationRequest
 from intently.serving.state.engine import Engine
+
+log = logging.getLogger("intently.serving")
 
 PATH: Final = b"/v1/recommendations"
 ONE: Final = PATH + b"/"
@@ -57,6 +60,9 @@ class AnswerDoor:
             asked = _posted(body) if method == b"POST" else _queried(path, query)
             answer = trimmed(recommend(self._engine, asked), asked.fields)
         except (ValidationError, ValueError, IntentlyError):
+            return False
+        except Exception:  # the long way fails in the same place, and tells it as a problem
+            log.exception("a list on the short way")
             return False
         self._label = LABELS[method]
         short.told(orjson.dumps(answer))
