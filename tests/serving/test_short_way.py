@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 from served import Running, keep, publish, running
 
 from intently.models.sequence import Sequence
-from intently.serving.state.pace import LEAST, QUICK_S, Pace
+from intently.serving.state.pace import GROUP, QUICK_S, Pace
 from tiny_shops import checkerboard
 
 
@@ -23,7 +22,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     keep(home, shop)
     publish(home, shop, Sequence(epochs=15, d=16, heads=1, seed=1).fit(shop))
     with running(home) as service:
-        for _ in range(LEAST + 5):
+        for _ in range(3 * GROUP):
             service.recommend("u001", 3)
         yield service
 
@@ -82,12 +81,12 @@ def test_an_event_counts_in_the_very_next_answer(quick: Running) -> None:
 
 def test_a_model_is_quick_once_it_is_known_to_be_and_a_new_one_begins_anew() -> None:
     pace, one, other = Pace(), object(), object()
-    for _ in range(LEAST):
+    for seconds in [QUICK_S / 4, *[QUICK_S * 3] * (GROUP - 1)]:  # one that nothing held up is enough
         assert not pace.quick
-        pace.took(one, QUICK_S / 4)
+        pace.took(one, seconds)
     assert pace.quick
     pace.took(other, QUICK_S / 4)
     assert not pace.quick
-    for seconds in np.full(200, QUICK_S * 2):
-        pace.took(other, float(seconds))
+    for _ in range(2 * GROUP):
+        pace.took(other, QUICK_S * 2)
     assert not pace.quick
