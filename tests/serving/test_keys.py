@@ -172,6 +172,7 @@ def test_a_key_opens_nothing_once_it_is_over_and_a_near_miss_never_does(tmp_path
     assert ring.find(OWN.encode()) == Caller("INTENTLY_KEY", "admin")
     near = [text[:-1], text + "x", text.swapcase(), OWN[:-1], OWN + " ", "", "x" * 5000]
     assert [one for one in near if isinstance(ring.find(one.encode()), Caller)] == []
+    assert soon(lambda: book.read().keys[0].used != "")  # written by a thread, which must not come later
     clock.at_s += DAY_S + 1
     assert ring.find(text.encode()) == "over"
     (tmp_path / "keys.json").unlink()

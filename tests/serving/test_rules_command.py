@@ -60,7 +60,7 @@ def test_check_ends_with_one_where_a_rule_cannot_work(simple_home: Path, tmp_pat
         (("add", "-"), {"name": "x", "kind": "exclude", "filtr": "true"}, "did you mean 'filter'"),
         (("add", "nowhere.json"), None, "no file and no rule 'nowhere.json'"),
         (("add",), None, "add takes 1 to 1 files"),
-        (("remove", "nothing"), None, "no rule 'nothing'"),
+        (("remove", "nothing"), None, "no rule of this id"),
         (("dry-run", "-"), [NEAR, NEAR], "holds 2 rules"),
         (("dry-run", "-", "--scenario", "hom"), NEAR, "no scenario of this name"),
         (("wish",), None, "unknown action 'wish'"),

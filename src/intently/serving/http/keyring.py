@@ -38,7 +38,7 @@ class KeyRing:
         self._book = KeyBook(home)
         self._now = now
         self._own = own.encode()
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, int, int] | None = (-1, -1, -1)  # nothing looked at yet
         self._looked_s = 0.0
         self._kept = self._book.read()
         self._candidates: list[tuple[Key | None, bytes]] = []
@@ -71,6 +71,12 @@ class KeyRing:
         known = self._known.get(shown)
         if known is not None and now_s < known[1]:
             return known[0]
+        found = self._judged(shown, now_s)
+        if found == "wrong" and self.look():  # a key that was made a moment ago is no guess
+            found = self._judged(shown, now_s)
+        return found
+
+    def _judged(self, shown: bytes, now_s: float) -> Caller | Ill:
         token = taken_apart(shown)
         return self._holder(shown, now_s) if token is None else self._visitor(shown, token, now_s)
 
@@ -113,16 +119,16 @@ class KeyRing:
         self._known[shown] = (found, until_s)
         return found
 
-    def look(self) -> None:
-        """Read the file if it changed since the last look; never raises."""
+    def look(self) -> bool:
+        """Read the file if it changed since the last look, and say whether it did; never raises."""
         self._looked_s = self._now()
         try:
             stat = self._book.path.stat()
             seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
         except OSError:
             seen = None
-        if seen == self._seen and self._candidates:
-            return
+        if seen == self._seen:
+            return False
         try:
             self._kept = self._book.read() if seen else Kept(self._kept.salt)
         except ConfigError as error:
@@ -133,6 +139,7 @@ class KeyRing:
         self._signers = {key.id: (key, bytes.fromhex(key.signs)) for key in self._kept.keys if key.signs}
         if self._own:
             self._candidates.append((None, digest(self._kept.salt, self._own)))
+        return True
 
     def _note(self, key: Key, now_s: float) -> None:
         """Once a day and key: a thread writes that it is in use."""
