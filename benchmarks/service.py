@@ -5,8 +5,10 @@
 
 Starts `intently serve` on a free port, warms it up, then lets wrk (Debian's package) ask
 GET /v1/recommendations/{user}?n=20 for users drawn at random, at several numbers of connections, and
-POST /v1/events one at a time. Prints and keeps one line a case: requests/s, median, p90 and p99 in
-milliseconds, and the server's own CPU seconds a request, which a busy machine changes least.
+POST /v1/events one at a time. `recommend` asks users whom the service was asked for before, `first` users
+whom it was not (drawn at random, so some come twice): their history has to be read. Prints and keeps one line
+a case: requests/s, median, p90 and p99 in milliseconds, and the server's own CPU seconds a request, which a
+busy machine changes least.
 `--peer` asks the same model behind FastAPI and eager torch (peers/fastapi_torch.py) in the same run, in turn
 with ours; our lines then say how many times less CPU they took.
 `--copy` (default) works on a copy of the store, so that posted events stay out of the shop.
@@ -81,15 +83,28 @@ def main() -> None:
             shop = ask(address, "/v1/shop")
             users = sample_users(address, wanted.users, wanted.seed)
             facts = {key: shop[key] for key in ("model", "stage", "n_items", "n_users", "n_events")}
-            for case in ("recommend", "event"):
+            fresh = fresh_users(address, users, wanted)
+            for case in ("first", "recommend", "event"):
                 for connections in wanted.connections:
-                    row = load(address, pid, case, connections, users, wanted)
+                    asked = next(fresh) if case == "first" else users
+                    row = load(address, pid, case, connections, asked, wanted)
                     peer = theirs.get(connections) if case == "recommend" else None
                     if peer is not None:
                         row["times_less_cpu_than_peer"] = round(
                             peer["server_cpu_ms"] / row["server_cpu_ms"], 1
                         )
                     say(facts | row, wanted)
+
+
+def fresh_users(address: str, users: list[str], wanted: argparse.Namespace) -> Iterator[list[str]]:
+    """Users that nobody asked for yet, others each time; those of `users` are asked for first, once."""
+    others = sorted(set(sample_users(address, 1_000_000, wanted.seed)) - set(users))
+    random.Random(wanted.seed).shuffle(others)
+    for user in users:
+        ask(address, f"/v1/recommendations/{urllib.request.quote(user, safe='')}?n={wanted.n}")
+    share = len(others) // len(wanted.connections)
+    for place in range(len(wanted.connections)):
+        yield others[place * share : (place + 1) * share]
 
 
 def say(row: dict[str, Any], wanted: argparse.Namespace) -> None:
@@ -174,7 +189,8 @@ def load(
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
         file.flush()
-        wrk(address, file.name, connections, 2)
+        if case != "first":
+            wrk(address, file.name, connections, 2)
         began = cpu_seconds(pid)
         told = wrk(address, file.name, connections, wanted.seconds)
         spent = cpu_seconds(pid) - began
@@ -201,7 +217,7 @@ def script_of(address: str, case: str, users: list[str], wanted: argparse.Namesp
     if case == "peer":
         paths = ",".join(f'"/recommend/{user}?n={wanted.n}"' for user in safe)
         return ASK % (paths, wanted.seed) + DONE
-    if case == "recommend":
+    if case in ("first", "recommend"):
         more = "&explain=true" if wanted.explain else ""
         paths = ",".join(f'"/v1/recommendations/{user}?n={wanted.n}{more}"' for user in safe)
         return ASK % (paths, wanted.seed) + DONE
