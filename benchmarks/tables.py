@@ -72,8 +72,8 @@ CHOSEN: dict[str, tuple[str, ...]] = {
         "data", "model", "auc", "precision", "recall", "f1", "accuracy", "log_loss", "ece", "fit_cpu_s",
     ),
     "service": (
-        "model", "n_items", "n_events", "case", "n", "connections", "requests_per_s", "p50_ms", "p90_ms", "p99_ms",
-        "failed", "server_cpu_ms", "times_less_cpu_than_peer", "load_average",
+        "model", "n_items", "n_events", "case", "n", "connections", "requests_per_s", "p50_ms", "p90_ms",
+        "p99_ms", "failed", "server_cpu_ms", "times_less_cpu_than_peer", "load_average",
     ),
     "service_ingest": (
         "case", "events a request", "connections", "events_per_s", "cpu_us_an_event",
