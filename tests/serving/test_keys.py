@@ -195,7 +195,7 @@ def test_every_candidate_is_compared_whichever_is_right(
     for shown in (texts[0], texts[3], "wrong"):
         compared.clear()
         ring.find(shown.encode())
-        assert compared == [32] * 4
+        assert compared in ([32] * 4, [32] * 8)  # twice where the day of a key's use was just written
 
 
 def test_what_cannot_be_made_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

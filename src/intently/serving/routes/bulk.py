@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import polars as pl
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive
 
 from intently.errors import IntentlyError
 from intently.serving.answer.recommend import recommend
@@ -29,6 +31,14 @@ AT_ONCE: Final = 20
 """Lists that are made in one turn of a thread: others get theirs in between."""
 
 
+class Answering(StreamingResponse):
+    """Lines out while lines still come in: waiting for the client to go would take the body's parts away."""
+
+    async def listen_for_disconnect(self, receive: Receive) -> None:
+        """Until the answer is out, which ends this wait too; a client that goes ends the body."""
+        await asyncio.Event().wait()
+
+
 def routes(service: Service) -> APIRouter:
     """Lists for many users; items and users in and out."""
     router = APIRouter(prefix="/v1/bulk", tags=["bulk"])
@@ -37,7 +47,7 @@ def routes(service: Service) -> APIRouter:
     async def many_lists(request: Request) -> Response:
         """A question of /v1/recommendations a line in; a line out for each: its answer, or its problem."""
         _must_be_lines(request)
-        return StreamingResponse(_lists(service, request), media_type=NDJSON[0])
+        return Answering(_lists(service, request), media_type=NDJSON[0])
 
     for shape in (s.ItemIn, s.UserIn):
         _add(router, service, shape)
