@@ -29,6 +29,7 @@ check: setup ## format, lint, types and import rules
 
 test: setup check ## everything that must pass
 	@sh scripts/browser.sh
+	@sh scripts/tracer.sh
 	@$(BIN)/python -m pytest -n 2
 
 mutants: setup ## show that the tests of reliability fail where the source is wrong
