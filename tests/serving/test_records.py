@@ -45,6 +45,10 @@ def test_an_item_is_put_patched_replaced_and_read(changing: Running) -> None:
     replaced = http.put("/v1/items/n1", json={"title": "Other"}).json()
     assert replaced["attributes"] == {"title": "Other"}
     assert ids(changing, scenario="new", n=1) == ["n1"]
+    assert http.get("/v1/items/n1").json()["events"] == 0
+    before = http.get("/v1/items/i001").json()["events"]
+    http.post("/v1/events", json={"user_id": "u020", "item_id": "i001", "event": "click"})
+    assert http.get("/v1/items/i001").json()["events"] == before + 1 > 1
     assert http.get("/v1/items/nothing").status_code == 404
     assert http.patch("/v1/items/nothing", json={"a": 1}).status_code == 404
     assert http.put("/v1/items/n1", json={"item_id": "n2", "title": "x"}).status_code == 422

@@ -84,8 +84,7 @@ def get(engine: Engine, shape: Shape, ident: str) -> RecordOut:
         raise _unknown(shape)
     attributes = engine.catalogue.of(number)
     removed = attributes.pop(REMOVED, None) is not None
-    met = int(number in set(engine.memory.popular.tolist()))
-    return RecordOut(ident, attributes, met, removed)
+    return RecordOut(ident, attributes, engine.memory.times(number), removed)
 
 
 def remove_item(engine: Engine, item_id: str) -> RecordOut:

@@ -92,7 +92,7 @@ class UserBatch(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class RecordOut:
-    """What is known: `events` only says whether anybody met the item, or how often the user did anything."""
+    """What is known; `events`: how often the item was met, or the user met anything."""
 
     id: str
     attributes: Attributes

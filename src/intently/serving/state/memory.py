@@ -56,6 +56,8 @@ class Memory:
         self._merged: dict[int, tuple[int, Deeds]] = {}  # late events that are in, and all of them
         self.end_s: float | None = float(self._time_s.max()) if len(self._time_s) else None
         self.n_events = len(self._items)
+        self._times: dict[int, int] = {}  # positive events that came late, by item
+        self._early_times: LongArray = np.bincount(self._items, minlength=len(items)).astype(np.int64)
         self.popular: IntArray = self._popular()
         self._baskets: Baskets | None = None
         self.watch: Callable[[int, int, int, float], None] | None = (
@@ -77,6 +79,7 @@ class Memory:
         self.carts.add(owner, item, event, time_s)
         if event in _POSITIVE_CODES:
             self._late.setdefault(user, []).append(Late(item, time_s, event))
+            self._times[item] = self._times.get(item, 0) + 1
             self.n_events += 1
         if self.watch is not None:
             self.watch(owner, item, event, time_s)
@@ -101,6 +104,11 @@ class Memory:
         known = user < len(self._indptr) - 1 and user not in self._gone
         early = int(self._indptr[user + 1] - self._indptr[user]) if known else 0
         return early + len(self._late.get(user, ()))
+
+    def times(self, item: int) -> int:
+        """Positive events with an item; those of users erased since the start count until a restart."""
+        early = int(self._early_times[item]) if item < len(self._early_times) else 0
+        return early + self._times.get(item, 0)
 
     def of(self, user_id: str) -> Deeds:
         """Everything a user did, oldest first, as a guest too; empty for a stranger."""
