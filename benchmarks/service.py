@@ -207,6 +207,7 @@ def load(
         "p99_ms": round(told["p99_ms"], 2),
         "max_ms": round(told["max_ms"], 2),
         "server_cpu_ms": round(spent / max(told["requests"], 1) * 1e3, 3),
+        "memory_mb": memory_mb(pid),
         "load_average": round(os.getloadavg()[0], 1),
     }
 
@@ -233,6 +234,12 @@ def wrk(address: str, script: str, connections: int, seconds: int) -> dict[str, 
     if found is None:
         raise SystemExit(f"wrk said nothing that can be read: {done.stdout[-300:]}")
     return dict(json.loads(found.group(1)))
+
+
+def memory_mb(pid: int) -> int:
+    """What a process holds in memory."""
+    found = re.search(r"^VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return int(found[1]) // 1024 if found else 0
 
 
 def cpu_seconds(pid: int) -> float:

@@ -73,7 +73,7 @@ CHOSEN: dict[str, tuple[str, ...]] = {
     ),
     "service": (
         "model", "n_items", "n_events", "case", "n", "connections", "requests_per_s", "p50_ms", "p90_ms",
-        "p99_ms", "failed", "server_cpu_ms", "times_less_cpu_than_peer", "load_average",
+        "p99_ms", "failed", "server_cpu_ms", "times_less_cpu_than_peer", "memory_mb", "load_average",
     ),
     "service_ingest": (
         "case", "events a request", "connections", "events_per_s", "cpu_us_an_event",
