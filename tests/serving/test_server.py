@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -97,6 +100,22 @@ async def hello(scope: dict[str, Any], _receive: Any, send: Any) -> None:
     assert scope["type"] == "http"
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
     await send({"type": "http.response.body"})
+
+
+@pytest.mark.parametrize(("given", "taken"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "2"}, "2")])
+def test_an_answer_is_calculated_on_its_own_thread_unless_told_otherwise(
+    tmp_path: Path, given: dict[str, str], taken: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        program = (
+            "import os, sys\nfrom pathlib import Path\nfrom intently.cli.service import serve\n"
+            "from intently.errors import ConfigError\nearly = 'numpy' in sys.modules\n"
+            f"try: serve('127.0.0.1', {other.getsockname()[1]}, Path({str(tmp_path)!r}), None)\n"
+            "except ConfigError: print(early, 'numpy' in sys.modules, os.environ['OPENBLAS_NUM_THREADS'])\n"
+        )
+        env = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"} | given
+        done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "True", taken], done.stderr
 
 
 def test_a_half_sent_head_is_closed_and_a_whole_one_answered(monkeypatch: pytest.MonkeyPatch) -> None:

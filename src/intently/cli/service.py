@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,10 @@ import typer
 
 if TYPE_CHECKING:
     from intently.config import Settings
+
+
+ONE_THREAD = "OPENBLAS_NUM_THREADS"
+"""An answer's matrices are small: handing parts of them to other threads costs more than the products."""
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +30,7 @@ def serve(
     config: Path | None = typer.Option(None, help="Settings file instead of intently.toml."),
 ) -> None:
     """Answer over HTTP, and show the page, until stopped."""
+    os.environ.setdefault(ONE_THREAD, "1")  # numpy reads it when it is imported, so before anything else
     from intently.config import load_settings
     from intently.errors import MissingExtraError
 
