@@ -64,3 +64,36 @@ def test_the_chooser_puts_the_exact_match_first_then_the_most_active() -> None:
     assert ([memory.users.ids[i] for i in found], total) == (["12", "121", "112"], 3)
     every, total = memory.find("", 0, 2)
     assert ([memory.users.ids[i] for i in every], total) == (["112", "121"], 4)
+
+
+def test_events_together_are_remembered_as_one_by_one() -> None:
+    rows = [
+        ("session:s1", "x", "cart_add", 1.0, "s1"),
+        ("a", "y", "click", 2.0, "s2"),
+        ("session:s2", "y", "view", 2.5, "s2"),
+        ("a", "x", "purchase", 3.0, "s1"),
+        ("session:s1", "z", "click", 2.0, "s1"),
+        ("b", "z", "cart_remove", 4.0, "s1"),
+        ("c", "new", "cart_add", 5.0, None),
+        ("c", "x", "impression", 6.0, None),
+        ("a", "y", "cart_add", 7.0, None),
+    ]
+    made = [(user, item, EVENT_CODES[event], *rest) for user, item, event, *rest in rows]
+    told: list[list[tuple[int, ...]]] = [[], []]
+    memories = [Memory(log([("a", "x", "click", 0.0)])) for _ in told]
+    for memory, heard in zip(memories, told, strict=True):
+        memory.watch = lambda *columns, heard=heard: heard.extend(zip(*columns, strict=True))
+    for row in made:
+        memories[0].add(*row)
+    memories[1].add_all(*zip(*made, strict=True))
+    singly, together = memories
+    assert told[0] == told[1]
+    assert len(told[0]) == len(rows)
+    assert together.users.ids == singly.users.ids
+    assert together.items.ids == singly.items.ids
+    assert together.n_events == singly.n_events == 8
+    for number, name in enumerate(singly.users.ids):
+        assert [part.tolist() for part in together.of(name)] == [part.tolist() for part in singly.of(name)]
+        assert together.carts.of(number, 8.0).tolist() == singly.carts.of(number, 8.0).tolist()
+    for number in range(len(singly.items)):
+        assert together.times(number) == singly.times(number)

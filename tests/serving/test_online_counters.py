@@ -75,15 +75,18 @@ def test_pairs_within_a_visit_count_both_ways_and_across_visits_forward() -> Non
 
 def test_an_event_at_a_time_counts_what_the_log_at_once_counts() -> None:
     users, items, events, moments = log()
-    at_once, one_by_one, in_parts = Counters(), Counters(), Counters()
+    at_once, one_by_one, in_parts, together = (Counters() for _ in range(4))
     at_once.observe_log(users, items, events, moments)
     for row in zip(users.tolist(), items.tolist(), events.tolist(), moments.tolist(), strict=True):
         one_by_one.observe(*row)
         one_by_one.settle()
+    for part in np.array_split(np.arange(len(users)), 9):
+        together.observe_all(*(column[part].tolist() for column in (users, items, events, moments)))
+    together.settle()
     for part in np.array_split(np.arange(len(users)), 7):
         in_parts.observe_log(users[part], items[part], events[part], moments[part])
     every, end_s = np.arange(25, dtype=np.int32), float(moments[-1])
-    for other in (one_by_one, in_parts):
+    for other in (one_by_one, in_parts, together):
         assert other.n_events == at_once.n_events == len(users)
         for ours, theirs in zip(other.popular(every, end_s), at_once.popular(every, end_s), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-9)

@@ -161,3 +161,15 @@ def test_an_erased_users_events_stay_known_though_their_numbers_are_given_again(
     with SqliteStore(tmp_path / "s.db") as store:
         assert store.append([row("b", event_id=f"e{n}") for n in range(1, 6)]).fresh == [False] * 4 + [True]
         assert store.events()["user_id"].to_list() == ["a", "b", "b"]
+
+
+def test_columns_that_only_some_rows_fill_are_kept(store: SqliteStore) -> None:
+    rows = [("u", "i", 1, 1e9 + at, None, None, None, None, f"e{at}", None) for at in range(300)]
+    rows[7] = (*rows[7][:4], 2.5, None, 9.0, "s1", "e7", "r1")
+    assert store.append(rows).fresh == [True] * 300
+    assert store.append([rows[7], *rows[:3]]).fresh == [False] * 4
+    frame = store.events()
+    assert frame.height == 300
+    assert frame["price"].to_list() == [9.0 if at == 7 else None for at in range(300)]
+    assert frame["value"].null_count() == frame["session_id"].null_count() == 299
+    assert frame.row(7, named=True)["value"] == 2.5

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from itertools import chain
-from typing import Final
+from functools import cache
+from itertools import compress
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -44,12 +45,12 @@ _SIZES: Final = (
 )  # rows of a statement; 256 * 12 is far below SQLite's limit
 
 
-def _insert(size: int) -> str:
-    row = f"({', '.join('?' * len(WRITTEN))})"
-    return f"INSERT INTO events ({', '.join(WRITTEN)}) VALUES {', '.join([row] * size)}"
+@cache
+def _insert(names: tuple[str, ...], size: int) -> str:
+    row = f"({', '.join('?' * len(names))})"
+    return f"INSERT INTO events ({', '.join(names)}) VALUES {', '.join([row] * size)}"
 
 
-_INSERTS: Final = {size: _insert(size) for size in _SIZES}
 _KNOWN_MARKS: Final = (
     "SELECT json_group_array(identity) FROM (SELECT t.identity FROM json_each(?) AS given"
     " CROSS JOIN identities AS t ON t.identity = given.value)"
@@ -96,18 +97,12 @@ class Appender:
         users, items = self._found(db, "users", columns[0]), self._found(db, "items", columns[1])
         moments = micros(np.array(columns[3], np.float64))
         marks = row_identities(columns, np.array(users), np.array(items), moments).tolist()
-        known = self._in_tree(db, marks)
-        fresh = []
-        staged, recent = self._staged, self._recent
-        for mark in marks:
-            new = mark not in recent and mark not in staged and mark not in known
-            fresh.append(new)
-            if new:
-                staged.add(mark)
-        full = zip(users, items, columns[2], moments.tolist(), *columns[4:], marks, strict=True)
-        new_rows = list(full) if all(fresh) else [row for row, new in zip(full, fresh, strict=True) if new]
-        self._row_after = self._write(db, new_rows)
-        return Appended(fresh, self._row_after - len(new_rows) + 1)
+        fresh = self._new(marks, self._in_tree(db, marks))
+        full: list[Sequence[Any]] = [users, items, columns[2], moments.tolist(), *columns[4:], marks]
+        if not all(fresh):
+            full = [list(compress(column, fresh)) for column in full]
+        self._row_after = self._write(db, full)
+        return Appended(fresh, self._row_after - len(full[0]) + 1)
 
     def keep(self) -> None:
         """The transaction is on disk: know what it added."""
@@ -159,7 +154,7 @@ class Appender:
         """Keys of ids; an id nobody has seen gets the next one, in order of arrival."""
         keys = self._keys[table]
         try:
-            return [keys[ident] for ident in idents]
+            return list(map(keys.__getitem__, idents))
         except KeyError:
             met = self._met[table]
             self._look_up(db, table, {one for one in idents if one not in keys and one not in met})
@@ -181,16 +176,41 @@ class Appender:
         found = db.execute(query, (_json(sorted(wanted)),)).fetchone()[0]
         self._met[table].update(orjson.loads(found))
 
+    def _new(self, marks: list[int], known: set[int]) -> list[bool]:
+        """For each identity whether it is new; `known` are those of them that the tree holds."""
+        staged, recent, distinct = self._staged, self._recent, set(marks)
+        as_usual = not known and len(distinct) == len(marks)
+        if as_usual and recent.isdisjoint(distinct) and staged.isdisjoint(distinct):
+            staged |= distinct
+            return [True] * len(marks)
+        fresh = []
+        for mark in marks:
+            new = mark not in recent and mark not in staged and mark not in known
+            fresh.append(new)
+            if new:
+                staged.add(mark)
+        return fresh
+
     def _in_tree(self, db: sqlite3.Connection, marks: list[int]) -> set[int]:
         return set(orjson.loads(db.execute(_KNOWN_MARKS, (_json(sorted(marks)),)).fetchone()[0]))
 
-    def _write(self, db: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> int:
-        """Append rows with as few statements as can be; SQLite numbers them, and the last number is given."""
+    def _write(self, db: sqlite3.Connection, columns: Sequence[Sequence[Any]]) -> int:
+        """Append rows with as few statements as can be; SQLite numbers them, and the last number is given.
+
+        columns: those of WRITTEN. One that says nothing in all rows is left out: most do.
+        """
+        n = len(columns[0])
+        said = [column.count(None) < n for column in columns]
+        names, given = tuple(compress(WRITTEN, said)), list(compress(columns, said))
+        width = len(given)
+        flat: list[Any] = [None] * (n * width)
+        for place, column in enumerate(given):
+            flat[place::width] = column
         done, last = 0, self._row
         for size in _SIZES:
-            while len(rows) - done >= size:
-                flat = tuple(chain.from_iterable(rows[done : done + size]))
-                last = db.execute(_INSERTS[size], flat).lastrowid or last
+            while n - done >= size:
+                part = flat[done * width : (done + size) * width]
+                last = db.execute(_insert(names, size), part).lastrowid or last
                 done += size
         return last
 

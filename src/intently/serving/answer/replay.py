@@ -133,8 +133,7 @@ def _bring_up(engine: Engine, settings: Settings, one: Logged, ids: list[str]) -
     began, engine.store.until = engine.store.until, one.row
     late = engine.store.events_since(began)
     columns = ("user_id", "item_id", "event", "time_s", "session_id")
-    for user_id, item_id, event, time_s, session_id in late.select(columns).iter_rows():
-        engine.memory.add(user_id, item_id, event, time_s, session_id)
+    engine.memory.add_all(*(late[name].to_list() for name in columns))
 
 
 def _shown_before(engine: Engine, one: Logged, reader: Reader) -> None:

@@ -21,7 +21,7 @@ from intently.serving.decisions.record import Logged, checksum, moment_of
 from intently.serving.shapes.common import Why
 from intently.serving.shapes.decisions import DecisionQuery, DecisionTold, Evidence, Shown
 from intently.serving.state.clock import rfc3339
-from intently.serving.state.deeds import Deeds, Late, after, deeds
+from intently.serving.state.deeds import Deeds, after, deeds
 from intently.serving.state.engine import CLICK, Engine
 from intently.serving.state.model import Standing
 from intently.serving.state.view import View
@@ -96,7 +96,7 @@ def view_of(engine: Engine, one: Logged, standing: Standing) -> View | None:
     request = one.request
     now = engine.ask(request.get("user_id"), request.get("session_id"))
     met = [engine.memory.items.get(name) for name in request.get("context", {}).get("item_ids", ())]
-    clicks = deeds([Late(item, one.at_s, CLICK) for item in met if item >= 0])
+    clicks = deeds([(item, one.at_s, CLICK) for item in met if item >= 0])
     done = now.deeds
     earlier = done.time_s <= one.at_s
     for kept in (earlier, np.ones(len(earlier), bool)):

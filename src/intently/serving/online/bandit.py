@@ -106,6 +106,11 @@ class Explorer:
                 self._waiting.popitem(last=False)
             self._moved += 1
 
+    @property
+    def waits(self) -> bool:
+        """Whether anything that was shown may still be met."""
+        return bool(self._waiting)
+
     def met(self, user: int, item: int, time_s: float) -> None:
         """The user met an item; within the window after it was shown that is a success, once."""
         if (user, item) not in self._waiting:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Sequence
+from itertools import chain, compress
 
 import numpy as np
 
@@ -41,7 +43,8 @@ class Counters:
         self.after = Neighbours(COVISIT_HALF_LIFE_DAYS)
         self.visits = Visits()
         self.n_events = 0
-        self._waiting: deque[tuple[int, int, float]] = deque()
+        self._waiting: deque[tuple[Sequence[int], Sequence[int], Sequence[float]]] = deque()
+        self._gathered = 0  # events that were added since the writer looked whether there are enough
         self._lock = threading.Lock()
         self._mine = threading.local()
 
@@ -49,11 +52,22 @@ class Counters:
 
     def observe(self, user: int, item: int, event: int, time_s: float) -> None:
         """Take in one event; one that says nothing good about the item is left out."""
-        if event not in POSITIVE_CODES:
-            return
-        self._waiting.append((user, item, time_s))
-        if len(self._waiting) >= GATHER:
-            self.settle()
+        self.observe_all((user,), (item,), (event,), (time_s,))
+
+    def observe_all(
+        self, users: Sequence[int], items: Sequence[int], events: Sequence[int], moments: Sequence[float]
+    ) -> None:
+        """Take in events in the order of arrival."""
+        if not POSITIVE_CODES.issuperset(events):
+            good = [event in POSITIVE_CODES for event in events]
+            users, items = list(compress(users, good)), list(compress(items, good))
+            moments = list(compress(moments, good))
+        if users:
+            self._waiting.append((users, items, moments))
+            self._gathered += len(users)
+            if self._gathered >= GATHER:
+                self._gathered = 0
+                self.settle()
 
     def observe_log(self, users: IntArray, items: IntArray, events: ByteArray, time_s: DoubleArray) -> None:
         """Take in many at once, in any order."""
@@ -67,11 +81,13 @@ class Counters:
             return
         with self._lock:
             waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
-            if len(waiting) <= FEW:
-                for one in waiting:
+            users = list(chain.from_iterable(part[0] for part in waiting))
+            items = list(chain.from_iterable(part[1] for part in waiting))
+            moments = list(chain.from_iterable(part[2] for part in waiting))
+            if len(users) <= FEW:
+                for one in zip(users, items, moments, strict=True):
                     self._count_one(*one)
             else:
-                users, items, moments = zip(*waiting, strict=True)
                 self._count(np.array(users, np.int32), np.array(items, np.int32), np.array(moments))
 
     def _count_one(self, user: int, item: int, time_s: float) -> None:

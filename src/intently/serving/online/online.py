@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,23 +95,45 @@ class Online:
 
     def observe(self, user: int, item: int, event: int, time_s: float) -> None:
         """One event, after it is on disk."""
-        if event == self.target and self.on:
-            if user not in self.pending:
-                try:
+        self.observe_all((user,), (item,), (event,), (time_s,))
+
+    def observe_all(
+        self, users: Sequence[int], items: Sequence[int], events: Sequence[int], moments: Sequence[float]
+    ) -> None:
+        """Events in the order of arrival, after they are on disk."""
+        counted = 0
+        if self.on and self.target in events:
+            for place, event in enumerate(events):
+                if event != self.target:
+                    continue
+                user, time_s = users[place], moments[place]
+                if user not in self.pending and self._may_ask():
+                    part = slice(counted, place)  # a list is as of just before the event
+                    self.counters.observe_all(users[part], items[part], events[part], moments[part])
+                    counted = place
                     self._ask_for(user, time_s)
-                except Exception as error:  # the writer of events must outlive whatever a model does
-                    log.exception("no list to learn from")
-                    self.trouble = f"the model gave no list to learn from: {type(error).__name__}"
-            self.pending.met(user, item, time_s)
-        self.counters.observe(user, item, event, time_s)
-        if event in POSITIVE_CODES:
-            self.explorer.met(user, item, time_s)
+                self.pending.met(user, items[place], time_s)
+        rest = slice(counted, None)
+        self.counters.observe_all(users[rest], items[rest], events[rest], moments[rest])
+        if self.explorer.waits:
+            for user, item, event, time_s in zip(users, items, events, moments, strict=True):
+                if event in POSITIVE_CODES:
+                    self.explorer.met(user, item, time_s)
+
+    def _may_ask(self) -> bool:
+        return self.sample is not None and time.perf_counter() >= self._next_s
 
     def _ask_for(self, user: int, time_s: float) -> None:
+        try:
+            self._ask(user, time_s)
+        except Exception as error:  # the writer of events must outlive whatever a model does
+            log.exception("no list to learn from")
+            self.trouble = f"the model gave no list to learn from: {type(error).__name__}"
+
+    def _ask(self, user: int, time_s: float) -> None:
         """Where a user buys without having been asked for, the frozen model's list as of just before."""
+        assert self.sample is not None
         begun = time.perf_counter()
-        if self.sample is None or begun < self._next_s:
-            return
         asked = self.sample(user, time_s)
         if asked is not None and len(asked.candidates):
             table = features(asked, self.counters, self.facts())

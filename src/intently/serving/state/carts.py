@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -15,6 +16,7 @@ KEEP_DAYS: Final = 30.0
 
 _PUT: Final = EVENT_CODES["cart_add"]
 _ENDS: Final = frozenset((EVENT_CODES["cart_remove"], EVENT_CODES["purchase"]))
+_ABOUT: Final = _ENDS | {_PUT}
 
 
 class Carts:
@@ -40,6 +42,14 @@ class Carts:
             self._of.setdefault(user, {})[item] = time_s
         elif event in _ENDS and user in self._of:
             self._of[user].pop(item, None)
+
+    def add_all(
+        self, users: Sequence[int], items: Sequence[int], events: Sequence[int], moments: Sequence[float]
+    ) -> None:
+        """Events in the order of arrival."""
+        if not _ABOUT.isdisjoint(events):
+            for one in zip(users, items, events, moments, strict=True):
+                self.add(*one)
 
     def forget(self, user: int) -> None:
         """Empty a cart."""

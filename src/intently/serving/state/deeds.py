@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,24 +22,20 @@ class Deeds(NamedTuple):
         return Deeds(self.items[start:stop], self.time_s[start:stop], self.events[start:stop])
 
 
-class Late(NamedTuple):
-    """An event that came after start-up."""
-
-    item: int
-    time_s: float
-    event: int
+Late = tuple[int, float, int]
+"""An event that came after start-up: item, seconds, event code."""
 
 
-def deeds(late: list[Late]) -> Deeds:
+def deeds(late: Sequence[Late]) -> Deeds:
     """Arrays of a list of events.
 
-    >>> deeds([Late(3, 0.5, 1)]).items.tolist()
+    >>> deeds([(3, 0.5, 1)]).items.tolist()
     [3]
     """
     return Deeds(
-        np.fromiter((one.item for one in late), np.int32, len(late)),
-        np.fromiter((one.time_s for one in late), np.float64, len(late)),
-        np.fromiter((one.event for one in late), np.uint8, len(late)),
+        np.fromiter((item for item, _, _ in late), np.int32, len(late)),
+        np.fromiter((time_s for _, time_s, _ in late), np.float64, len(late)),
+        np.fromiter((event for _, _, event in late), np.uint8, len(late)),
     )
 
 

@@ -23,7 +23,7 @@ from intently.serving.decisions.log import DecisionLog
 from intently.serving.rules.rulebook import RuleBook
 from intently.serving.state.catalogue import Catalogue
 from intently.serving.state.clock import ShopClock
-from intently.serving.state.deeds import NOTHING, Late, after, deeds
+from intently.serving.state.deeds import NOTHING, after, deeds
 from intently.serving.state.guests import guest_id
 from intently.serving.state.learned import Learned
 from intently.serving.state.ledger import Ledger
@@ -141,7 +141,7 @@ class Engine:
             visit, laid = numbers[: len(met)], numbers[len(met) :]
             visit, laid = visit[visit >= 0], laid[laid >= 0]
         if len(visit):
-            found = after(found, deeds([Late(int(item), now_s, CLICK) for item in visit]))
+            found = after(found, deeds([(item, now_s, CLICK) for item in visit.tolist()]))
         in_cart = memory.carts.of(user, now_s) if user >= 0 else NONE
         if len(laid):
             in_cart = np.union1d(in_cart, laid).astype(np.int32)

@@ -46,7 +46,7 @@ class Learned:
         self.online.observe_log(*memory.log())
         self.online.sample, self.online.happened = self.sample, self.happened
         self.online.facts = self.facts
-        memory.watch = self.online.observe
+        memory.watch = self.online.observe_all
 
     def aim(self) -> None:
         """Learn the event that the live model predicts."""

@@ -13,12 +13,16 @@ import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from itertools import compress
 from typing import Final, NamedTuple
+
+import numpy as np
 
 from intently.errors import IntentlyError, NotReadyError, StoreFullError
 from intently.serving.state.memory import Memory
 from intently.store import Appended, EventRow, EventStore
 from intently.store.base import SEARCH
+from intently.store.identity import micros
 
 log = logging.getLogger("intently.serving")
 
@@ -145,14 +149,13 @@ class Ledger:
         self._row = min(self._row, done.first_row - 1)  # numbers of erased rows are given again
         if done.first_row != self._row + 1 and not self._look(until=done.first_row):
             return  # they are on disk, and will be read from there
-        self._row = done.first_row - 1
-        remember = self.memory.add
-        for row, new in zip(rows, done.fresh, strict=True):
-            if not new:
-                continue
-            self._row += 1
-            if not row[1].startswith(SEARCH):
-                remember(row[0], row[1], row[2], round(row[3] * 1e6) / 1e6, row[7])
+        kept = rows if all(done.fresh) else list(compress(rows, done.fresh))
+        about_items = [row for row in kept if not row[1].startswith(SEARCH)]
+        if about_items:
+            columns = tuple(zip(*about_items, strict=True))
+            moments = (micros(np.array(columns[3], np.float64)) / 1e6).tolist()  # as the store has them
+            self.memory.add_all(columns[0], columns[1], columns[2], moments, columns[7])
+        self._row = done.first_row - 1 + len(kept)
 
     def _failure(self, error: Exception) -> IntentlyError:
         message = error.message if isinstance(error, IntentlyError) else type(error).__name__
@@ -178,12 +181,12 @@ class Ledger:
 
     def _read_on(self, until: int | None) -> None:
         frame = self._store.events_since(self._row)
-        columns = ("row", "user_id", "item_id", "event", "time_s", "session_id")
-        for row, user_id, item_id, event, time_s, session_id in frame.select(columns).iter_rows():
-            if until is not None and row >= until:
-                return
-            self.memory.add(user_id, item_id, event, time_s, session_id)
-            self._row = row
+        if until is not None:
+            frame = frame.filter(frame["row"] < until)
+        if frame.height:
+            columns = ("user_id", "item_id", "event", "time_s", "session_id")
+            self.memory.add_all(*(frame[name].to_list() for name in columns))
+            self._row = frame["row"][-1]
 
 
 def _tell(outcomes: list[tuple[Submitted, Outcome]]) -> None:

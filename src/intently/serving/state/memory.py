@@ -9,8 +9,9 @@ Reading takes no lock: a user's late events are one list that only grows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import islice
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from itertools import compress, islice
 
 import numpy as np
 import polars as pl
@@ -27,6 +28,10 @@ HALF_LIFE_DAYS = 28.0
 MOST_MERGED = 100_000
 _POSITIVE_CODES = frozenset(EVENT_CODES[name] for name in POSITIVE)
 _BOUGHT = EVENT_CODES["purchase"]
+
+
+Watch = Callable[[Sequence[int], Sequence[int], Sequence[int], Sequence[float]], None]
+"""Columns of events: numbers of users and items, codes, moments."""
 
 
 class Memory:
@@ -52,37 +57,68 @@ class Memory:
         self._time_s: DoubleArray = time_s[order]
         self._events: ByteArray = positive["event"].to_numpy().astype(np.uint8)[order]
         self._gone: set[int] = set()  # numbers of erased users
-        self._late: dict[int, list[Late]] = {}
+        self._late: defaultdict[int, list[Late]] = defaultdict(list)
         self._merged: dict[int, tuple[int, Deeds]] = {}  # late events that are in, and all of them
         self.end_s: float | None = float(self._time_s.max()) if len(self._time_s) else None
         self.n_events = len(self._items)
-        self._times: dict[int, int] = {}  # positive events that came late, by item
+        self._times: Counter[int] = Counter()  # positive events that came late, by item
         self._early_times: LongArray = np.bincount(self._items, minlength=len(items)).astype(np.int64)
         self.popular: IntArray = self._popular()
         self._baskets: Baskets | None = None
-        self.watch: Callable[[int, int, int, float], None] | None = (
-            None  # told of every event: user, item, ...
-        )
+        self.watch: Watch | None = None  # told of every event
 
     # -- writing --------------------------------------------------------------------------------
 
     def add(
         self, user_id: str, item_id: str, event: int, time_s: float, session_id: str | None = None
     ) -> None:
-        """Append one event; one that says nothing good about the item stays out of the history."""
-        user, item = self.users.add(user_id), self.items.add(item_id)
-        if session_id is not None:
-            self.guests.met(user_id, session_id)
-        if user_id.startswith(GUEST):
-            self.guests.came(user, user_id)
-        owner = self.guests.owner(user)
-        self.carts.add(owner, item, event, time_s)
-        if event in _POSITIVE_CODES:
-            self._late.setdefault(user, []).append(Late(item, time_s, event))
-            self._times[item] = self._times.get(item, 0) + 1
-            self.n_events += 1
+        """Append one event; see add_all."""
+        self.add_all((user_id,), (item_id,), (event,), (time_s,), (session_id,))
+
+    def add_all(
+        self,
+        user_ids: Sequence[str],
+        item_ids: Sequence[str],
+        events: Sequence[int],
+        moments: Sequence[float],
+        session_ids: Sequence[str | None],
+    ) -> None:
+        """Append events in order of arrival; histories leave out what says nothing good of the item."""
+        if any(session_ids) or any(name.startswith(GUEST) for name in user_ids):
+            users, owners = self._signed_in(user_ids, session_ids)
+        else:
+            users = owners = self.users.of_all(user_ids)
+        items = self.items.of_all(item_ids)
+        self.carts.add_all(owners, items, events, moments)
+        late, met, did = self._late, items, list(zip(items, moments, events, strict=True))
+        if not _POSITIVE_CODES.issuperset(events):
+            good = [event in _POSITIVE_CODES for event in events]
+            users, met, did = (
+                list(compress(users, good)),
+                list(compress(items, good)),
+                list(compress(did, good)),
+            )
+        for user, one in zip(users, did, strict=True):
+            late[user].append(one)
+        self._times.update(met)
+        self.n_events += len(met)
         if self.watch is not None:
-            self.watch(owner, item, event, time_s)
+            self.watch(owners, items, events, moments)
+
+    def _signed_in(
+        self, user_ids: Sequence[str], session_ids: Sequence[str | None]
+    ) -> tuple[list[int], list[int]]:
+        """Numbers of those who acted, and of whom they turned out to be by then."""
+        users, owners = [], []
+        for user_id, session_id in zip(user_ids, session_ids, strict=True):
+            user = self.users.add(user_id)
+            if session_id is not None:
+                self.guests.met(user_id, session_id)
+            if user_id.startswith(GUEST):
+                self.guests.came(user, user_id)
+            users.append(user)
+            owners.append(self.guests.owner(user))
+        return users, owners
 
     def forget(self, user_id: str) -> None:
         """Drop all that a user did, and did as a guest; counts over all users keep it until a restart."""
@@ -127,7 +163,7 @@ class Memory:
         known = np.flatnonzero(ends > self._indptr[:-1])
         last = dict(zip(known.tolist(), self._time_s[ends[known] - 1].tolist(), strict=True))
         for user, late in list(self._late.items()):
-            last[user] = max(last.get(user, 0.0), *(one.time_s for one in late[-50:]))
+            last[user] = max(last.get(user, 0.0), *(time_s for _, time_s, _ in late[-50:]))
         order = sorted(last, key=lambda user: (-last[user], user))
         names = (self.users.ids[user] for user in order)
         return list(islice((name for name in names if not name.startswith(GUEST)), most))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -40,6 +40,13 @@ class Numbers:
                 self.ids.append(name)  # first the id, then the number: who has a number finds its id
                 self._number[name] = len(self.ids) - 1
             return self._number[name]
+
+    def of_all(self, names: Sequence[str]) -> list[int]:
+        """The number of each, new ones for strangers."""
+        try:
+            return list(map(self._number.__getitem__, names))
+        except KeyError:
+            return [self.add(name) for name in names]
 
     def forget(self, name: str) -> None:
         """The id means nothing from now on; its number is never given again."""
