@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from intently.serving.decisions.ids import new_id
 from intently.serving.decisions.log import DecisionLog
-from intently.serving.decisions.record import Barred, Decision, new_id
+from intently.serving.decisions.record import Barred, Decision
 from intently.serving.shapes.answers import RecommendationRequest
 from record import record
 

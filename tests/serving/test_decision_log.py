@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,24 +21,22 @@ from intently.errors import StoreError
 from intently.serving.answer.recommend import recommend
 from intently.serving.decisions import log as log_module
 from intently.serving.decisions.file import DecisionFile, Reader
+from intently.serving.decisions.ids import AT_ONCE, key_at, key_of, moment_of, new_id
 from intently.serving.decisions.log import DecisionLog
-from intently.serving.decisions.record import (
-    Barred,
-    Decision,
-    checksum,
-    decode,
-    encode,
-    key_at,
-    key_of,
-    moment_of,
-    new_id,
-    packed,
-)
+from intently.serving.decisions.record import Barred, Decision, checksum, decode, encode, packed
 from intently.serving.intake.records import erase_user
 from intently.serving.shapes.answers import RecommendationRequest
 from intently.serving.state.engine import Engine
 
 DAY_S = 86_400.0
+
+
+def test_no_two_answers_have_one_id_whatever_thread_names_them() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(lambda _: [new_id() for _ in range(3 * AT_ONCE)], range(4)))
+    names = [name for part in parts for name in part]
+    assert len({name[-16:] for name in names}) == len(names)
+    assert all(key_of(name) is not None for name in names)
 
 
 def made(n_items: int = 40, who: str = "u001", name: str = "", scale: int = 1) -> Decision:

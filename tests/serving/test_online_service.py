@@ -14,7 +14,7 @@ from intently.schema import EVENT_CODES
 from intently.serving.online.chance import Curve
 from intently.serving.online.features import FEATURES, Facts, N, Question
 from intently.serving.online.layer import LastLayer
-from intently.serving.online.online import LEAST_LISTS, Online
+from intently.serving.online.online import LEAST_LISTS, Online, Ranked
 from intently.serving.online.pending import Pending, Waiting
 from intently.serving.online.progressive import Progressive, gain
 
@@ -68,27 +68,32 @@ def asked(user: int, at_s: float, calibrated: bool = True) -> Question:
     return Question(latest, np.array([at_s - 5.0]), at_s, latest, candidates, scores, calibrated)
 
 
+def ranked_by(online: Online, user: int, question: Question) -> Ranked | None:
+    """As an answer asks the layer."""
+    return online.rank(user, question) if online.wants(user, question.at_s, "m1") else None
+
+
 def walk(online: Online, n: int, right: int, start: int = 0) -> None:
     """Users come one after the other, each buys the candidate at place `right`, and the window passes."""
     for user in range(start, start + n):
         question = asked(user, user * 100.0)
-        online.rank(user, question, "m1")
+        ranked_by(online, user, question)
         online.observe(user, int(question.candidates[right]), PURCHASE, user * 100.0 + 1.0)
 
 
 def test_what_visits_are_about_comes_first_once_enough_lists_were_seen(tmp_path: Path) -> None:
     online = shop(tmp_path)
     walk(online, LEAST_LISTS // 2, right=3)
-    assert online.rank(999, asked(999, 1e6), "m1") is None
+    assert ranked_by(online, 999, asked(999, 1e6)) is None
     walk(online, 250, right=3, start=20_000)
-    ranked = online.rank(5, asked(5, 1e8), "m1")
+    ranked = ranked_by(online, 5, asked(5, 1e8))
     assert ranked is not None
     assert ranked.order[0] == 3
     assert (np.diff(ranked.scores) <= 0).all()
     told = online.told()
     assert told["progressive"]["ndcg@10"]["gain"]["low"] > 0
     assert told["progressive"]["log_loss"]["online"]["mean"] < 0.3
-    plain = online.rank(6, asked(6, 1e8, calibrated=False), "m1")
+    plain = ranked_by(online, 6, asked(6, 1e8, calibrated=False))
     assert plain is not None
     assert plain.scores.tolist() == [0.4, 0.3, 0.2, 0.1]  # an order keeps its scale
 
@@ -100,7 +105,7 @@ def test_what_was_learned_is_there_after_a_restart_and_damage_begins_anew(tmp_pa
     again = shop(tmp_path)
     assert again.layer.weights.tolist() == online.layer.weights.tolist()
     assert again.problems() == []
-    again.rank(3, asked(3, 1e8), "m2")  # another model: its scores mean something else
+    again.wants(3, 1e8, "m2")  # another model: its scores mean something else
     assert again.layer.n_lists == 0
     (tmp_path / "layer.json").write_bytes(b'{"layer": 1}')
     broken = shop(tmp_path)
@@ -117,7 +122,7 @@ def test_a_layer_that_harms_is_switched_off_and_comes_back_when_it_helps(tmp_pat
     walk(online, 60, right=0)
     assert not online.progressive.active
     assert online.problems() == ["the online layer was worse than the model and is switched off"]
-    assert online.rank(999, asked(999, 1e6), "m1") is None
+    assert ranked_by(online, 999, asked(999, 1e6)) is None
     walk(online, 60, right=3, start=20_000)
     assert online.progressive.active
     assert online.problems() == []
@@ -158,7 +163,7 @@ def test_a_model_that_fails_does_not_stop_the_writer_of_events(tmp_path: Path) -
 
 def test_an_erased_user_waits_for_nothing(tmp_path: Path) -> None:
     online = shop(tmp_path)
-    online.rank(4, asked(4, 100.0), "m1")
+    ranked_by(online, 4, asked(4, 100.0))
     online.observe(4, 14, PURCHASE, 101.0)
     online.counters.settle()
     online.forget(4)

@@ -123,11 +123,12 @@ def test_what_was_drawn_and_learned_is_taken_from_the_log(
         for item in ("n1", "n2", "n3"):
             put_many(engine, {"item_id": item, "title": f"New {item}"}, ItemIn)
 
-        def learned(_user: int, about: Question, _model: str) -> Ranked:
+        def learned(_user: int, about: Question) -> Ranked:
             n = len(about.candidates)
             return Ranked(np.arange(n)[::-1], np.linspace(0.9, 0.1, n))
 
         plain = [item.item_id for item in asked(engine, "u003").items]
+        monkeypatch.setattr(engine.online, "wants", lambda *_: True)
         monkeypatch.setattr(engine.online, "rank", learned)
         answers = [asked(engine, "u003") for _ in range(5)]
         assert [item.item_id for item in answers[0].items][:2] != plain[:2]

@@ -90,10 +90,14 @@ class Draft:
     def extend(self, numbers: IntArray, scores: DoubleArray, source: str) -> None:
         """Behind what is there: those of `numbers` that are allowed and not there yet."""
         fresh = self.allowed[numbers]
-        if len(self.numbers):
-            there = np.zeros(len(self.allowed), bool)
-            there[self.numbers] = True
-            fresh &= ~there[numbers]
+        if not len(self.numbers):
+            self.numbers, self.scores = numbers[fresh], scores[fresh]
+            self.sources = np.full(len(self.numbers), CODE[source], np.uint8)
+            self.propensity = np.ones(len(self.numbers))
+            return
+        there = np.zeros(len(self.allowed), bool)
+        there[self.numbers] = True
+        fresh &= ~there[numbers]
         chosen = numbers[fresh]
         self.numbers = np.concatenate([self.numbers, chosen])
         self.scores = np.concatenate([self.scores, scores[fresh]])
@@ -105,6 +109,11 @@ class Draft:
         at = np.asarray(order, np.int64)
         self.numbers, self.scores = self.numbers[at], self.scores[at]
         self.sources, self.propensity = self.sources[at], self.propensity[at]
+
+    def cut(self, n: int) -> None:
+        """Keep the first `n`."""
+        self.numbers, self.scores = self.numbers[:n].copy(), self.scores[:n].copy()
+        self.sources, self.propensity = self.sources[:n].copy(), self.propensity[:n].copy()
 
     def drop(self, mask: BoolArray, stage: str) -> None:
         """Take out the candidates where `mask` is true; `stage` says who did."""

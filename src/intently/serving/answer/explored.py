@@ -18,15 +18,15 @@ LOOKED: int = 4 * POOL
 def explore(engine: Engine, draft: Draft, seed: str) -> None:
     """Draw for the last places of the first page; a user's, as a stranger's outcome would not be known."""
     settings, view, standing = engine.settings, draft.view, draft.view.standing
+    if not settings.explore_share or view.user < 0 or standing is None:
+        return
     pinned = np.flatnonzero(draft.sources[: draft.n] == CODE["pin"])
     last = int(pinned[-1]) if len(pinned) else 0  # what is pinned keeps its place
     slots = min(settings.explore_slots, draft.n - 1 - last)
     named = draft.scenario.first == "model" and not (
         draft.request.context.query or draft.request.context.page
     )
-    if not settings.explore_share or slots < 1 or view.user < 0 or standing is None or not named:
-        return
-    if len(draft) < draft.n:
+    if slots < 1 or not named or len(draft) < draft.n:
         return
     pool = unseen(engine, standing, draft.allowed)
     head = draft.numbers[: draft.n - slots]

@@ -39,7 +39,8 @@ class Judged:
         return model.scores_of(reading.state)
 
     def best(self, most: int, allowed: BoolArray | None = None) -> tuple[IntArray, DoubleArray]:
-        """(item numbers, finite scores) of the best, best first; ties by the smaller dense id.
+        """(item numbers, finite scores) of the best, best first; ties by the smaller dense id. Kept: not to
+        be changed.
 
         allowed: (n_items,) by item number; None: all items, those of the history too.
         """
@@ -49,11 +50,12 @@ class Judged:
             return self._standing.number[dense], scores.astype(np.float64)
         top = self._carried[1].top if self._carried is not None else self._top
         if top is None or top[0] != most:
-            top = (most, *self._first(most))
+            found, values = self._first(most)
+            top = (most, self._standing.number[found], values)
             if self._carried is not None:
                 self._carried[1].top = top
             self._top = top
-        return self._standing.number[top[1]], top[2]
+        return top[1], top[2]
 
     def _first(self, most: int) -> tuple[IntArray, DoubleArray]:
         """(dense ids, scores) of the best of all items."""

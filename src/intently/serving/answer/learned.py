@@ -17,6 +17,8 @@ def adjust(engine: Engine, draft: Draft) -> None:
     named = draft.scenario.first == "model" and not (request.context.query or request.context.page)
     if standing is None or draft.failed or not named or not len(draft):
         return
+    if not engine.online.wants(draft.view.user, draft.view.at_s, standing.artifact.version):
+        return
     n = min(LOOK, len(draft))
     done = draft.view.deeds
     asked = Question(
@@ -28,7 +30,7 @@ def adjust(engine: Engine, draft: Draft) -> None:
         np.nan_to_num(draft.scores[:n], nan=-np.inf, neginf=-np.inf),
         draft.calibrated,
     )
-    ranked = engine.online.rank(draft.view.user, asked, standing.artifact.version)
+    ranked = engine.online.rank(draft.view.user, asked)
     if ranked is None:
         return
     draft.learned = ranked.order

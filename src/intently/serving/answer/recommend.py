@@ -21,7 +21,7 @@ from intently.serving.answer.fill import fill, filled_by
 from intently.serving.answer.kept import keep
 from intently.serving.answer.reasons import PINNED, POPULAR_HERE, reasons_of
 from intently.serving.answer.suggestions import suggestions
-from intently.serving.decisions.record import new_id
+from intently.serving.decisions.ids import new_id
 from intently.serving.shapes.answers import RecommendationRequest, Recommendations
 from intently.serving.shapes.common import Why
 from intently.serving.state.engine import Engine, stage
@@ -51,7 +51,7 @@ def recommend(engine: Engine, asked: RecommendationRequest) -> Recommendations:
     order = Page(view.who, view.at_s, draft.numbers, draft.scores, draft.sources, draft.propensity)
     if asked.cursor is None and total > draft.n:
         engine.pages.keep(name, order)
-    draft.reorder(range(min(draft.n, total)))
+    draft.cut(draft.n)
     if view.who:
         engine.served.note(view.who, draft.numbers, view.at_s)
     draft.notes += _about(engine, asked, view) + ([FAILED] if draft.failed else [])
@@ -151,7 +151,7 @@ def _about(engine: Engine, asked: RecommendationRequest, view: View) -> list[str
     if view.unknown:
         notes.append(f"{view.unknown} items of the context are unknown and were left out")
     if view.standing is not None:
-        unseen = int((view.standing.dense(view.deeds.items) < 0).sum())
+        unseen = view.standing.unseen(view.deeds.items)
         if unseen:
             notes.append(f"{unseen} of this history's events are on items the live model has not seen")
     return notes

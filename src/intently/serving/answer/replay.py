@@ -157,7 +157,11 @@ class Recorded:
         self._numbers = engine.memory.items.add_all(ids[number] for number in one.numbers)
         self._score = dict(zip(self._numbers.tolist(), one.scores.tolist(), strict=True))
 
-    def rank(self, _user: int, asked: Question, _model: str) -> Ranked | None:
+    def wants(self, _user: int, _at_s: float, _model: str) -> bool:
+        """Whether an order was learned by then."""
+        return "learned" in self._one.facts
+
+    def rank(self, _user: int, asked: Question) -> Ranked | None:
         """The order of the head that was learned by then, None where there was none."""
         order = self._one.facts.get("learned")
         if order is None or len(order) != len(asked.candidates):

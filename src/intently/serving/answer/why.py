@@ -17,7 +17,8 @@ from intently.errors import ArtifactError, UnknownIdError
 from intently.models.evidence import score_of, score_without, strongest
 from intently.serving.answer.fate import outcome, stages
 from intently.serving.answer.reasons import PINNED, POPULAR_HERE, finite, reasons_of
-from intently.serving.decisions.record import Logged, checksum, moment_of
+from intently.serving.decisions.ids import moment_of
+from intently.serving.decisions.record import Logged, checksum
 from intently.serving.shapes.common import Why
 from intently.serving.shapes.decisions import DecisionQuery, DecisionTold, Evidence, Shown
 from intently.serving.state.clock import rfc3339

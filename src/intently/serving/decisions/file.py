@@ -21,15 +21,13 @@ from pathlib import Path
 from typing import Final
 
 from intently.errors import StoreError
+from intently.serving.decisions.ids import PREFIX, key_of, moment_of
 from intently.serving.decisions.record import (
     LARGEST_MASK,
-    PREFIX,
     Decision,
     Logged,
     decode,
     encode,
-    key_of,
-    moment_of,
     packed,
     shared_of,
     told,

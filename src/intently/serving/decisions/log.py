@@ -19,7 +19,8 @@ from typing import Final
 
 from intently.errors import StoreError
 from intently.serving.decisions.file import DecisionFile, Reader
-from intently.serving.decisions.record import Decision, Logged, key_at, key_of
+from intently.serving.decisions.ids import key_at, key_of
+from intently.serving.decisions.record import Decision, Logged
 
 MOST_WAITING: Final = 4096
 """Decisions that may wait: about 30 MB of arrays."""

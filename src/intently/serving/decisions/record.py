@@ -8,9 +8,7 @@ run of the service: its `era`, whose names the file keeps.
 
 from __future__ import annotations
 
-import secrets
 import struct
-import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +19,8 @@ import orjson
 
 from intently.errors import StoreError
 from intently.schema import BoolArray, ByteArray, DoubleArray, IntArray
+from intently.serving.decisions.ids import PREFIX
 
-PREFIX: Final = "rec_"
 _LAYOUT: Final = 1
 _HEAD: Final = struct.Struct("<BIHHHB")  # layout, bytes of JSON, candidates, dropped, odd propensities, flags
 _WIDE, _MIXED = 1, 2
@@ -30,41 +28,6 @@ _NARROW_ITEMS: Final = 1 << 16
 _MOST: Final = (1 << 16) - 1
 LARGEST_MASK: Final = 200_000
 """Bars over a longer catalogue are kept by name and number only: their bits would outweigh the decision."""
-
-
-def new_id() -> str:
-    """Of an answer: 12 hexadecimal digits of milliseconds since 1970, then 16 drawn at random.
-
-    Ids sort by time, so that the log is pruned by them; the random part keeps them from being guessed.
-    """
-    return f"{PREFIX}{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
-
-
-def key_of(name: str) -> bytes | None:
-    """The 14 bytes of an id, None for anything else.
-
-    >>> key_of("rec_0193ABC4D5E60011223344556677"), key_of("rec_x"), key_of("")
-    (None, None, None)
-    >>> key_of("rec_0193abc4d5e60011223344556677").hex()
-    '0193abc4d5e60011223344556677'
-    """
-    text = name.removeprefix(PREFIX)
-    if len(text) != 28 or not name.startswith(PREFIX) or text.lower() != text:
-        return None
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        return None
-
-
-def key_at(wall_s: float) -> bytes:
-    """The smallest key of a moment."""
-    return int(max(wall_s, 0.0) * 1000).to_bytes(6, "big")
-
-
-def moment_of(key: bytes) -> float:
-    """Seconds since 1970, by the clock of the machine that answered."""
-    return int.from_bytes(key[:6], "big") / 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,17 +151,29 @@ class Online:
 
     # -- answers -------------------------------------------------------------------------------
 
-    def rank(self, user: int, asked: Question, model: str) -> Ranked | None:
-        """The new order of a list's head; None where the layer has nothing to say yet, or is off."""
-        if not self.on or not len(asked.candidates):
-            return None
+    @property
+    def speaks(self) -> bool:
+        """Whether the layer has something to say."""
+        return self.layer.n_lists >= LEAST_LISTS and self.progressive.active
+
+    def wants(self, user: int, at_s: float, model: str) -> bool:
+        """Whether to ask `rank` about a list of this model: the layer orders it, or learns from it later.
+
+        Learns from a few lists whose outcome is known by now.
+        """
+        if not self.on:
+            return False
         if model != self.model:
             self._take_over(model)
         if user >= 0:
-            self._learn_if_free(asked.at_s)
-        speaks = self.layer.n_lists >= LEAST_LISTS and self.progressive.active
-        if not speaks and (user < 0 or user in self.pending):
-            return None  # nothing to say, and nothing to learn from this list
+            self._learn_if_free(at_s)
+        return self.speaks or (user >= 0 and user not in self.pending)
+
+    def rank(self, user: int, asked: Question) -> Ranked | None:
+        """The new order of a list's head; None where the layer has nothing to say yet. See `wants`."""
+        if not len(asked.candidates):
+            return None
+        speaks = self.speaks
         table = features(asked, self.counters, self.facts())
         log_odds = self.layer.score(table)
         if user >= 0:

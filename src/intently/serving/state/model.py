@@ -102,6 +102,12 @@ class Standing:
             self._dense = self._table()
         return self._dense[numbers]
 
+    def unseen(self, numbers: IntArray) -> int:
+        """How many of these memory numbers are of items that the artifact has never seen."""
+        if len(self.number) == len(self._numbers):  # it has seen every item there is
+            return 0
+        return int(np.count_nonzero(self.dense(numbers) < 0))
+
     def _table(self) -> IntArray:
         table = np.full(len(self._numbers), -1, np.int32)
         table[self.number] = np.arange(len(self.number), dtype=np.int32)

@@ -11,8 +11,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
 from intently.models.stateful import Stateful
 from intently.schema import DoubleArray, IntArray
 from intently.serving.state.deeds import Deeds
@@ -27,7 +25,7 @@ MOST: Final = 5_000
 class Reading:
     """How far a state has read, the state, and the best that it named: they hold until something new comes.
 
-    top: (how many were asked for, dense ids, scores), None until they were asked for.
+    top: (how many were asked for, item numbers, scores), None until they were asked for.
     """
 
     read: IntArray
@@ -65,9 +63,9 @@ class Readings:
         found = self._of.get(view.user) if view.user >= 0 else None
         if found is not None:
             n = len(found.read)
-            if n == len(done.items) and (found.read is done.items or np.array_equal(found.read, done.items)):
+            if n == len(done.items) and found.read.tobytes() == done.items.tobytes():
                 return found
-            if n < len(done.items) and np.array_equal(found.read, done.items[:n]):  # nothing came late
+            if n < len(done.items) and found.read.tobytes() == done.items[:n].tobytes():  # nothing came late
                 state = _advanced(model, found.state, done.part(n, len(done.items)), standing)
                 return self._keep(view.user, Reading(done.items, state), standing)
         reading = Reading(done.items, model.begin(one_history(done, standing, view.at_s)))
