@@ -8,7 +8,8 @@ import numpy as np
 
 from intently.schema import DoubleArray, IntArray
 from intently.serving.answer.draft import Draft
-from intently.serving.answer.recommend import explained, told
+from intently.serving.answer.recommend import Listed, told
+from intently.serving.decisions.ids import new_id
 from intently.serving.shapes.answers import RankRequest, RecommendationRequest, Recommendations
 from intently.serving.state.engine import Engine
 from intently.serving.state.scenarios import Scenario
@@ -37,7 +38,7 @@ def rank(engine: Engine, asked: RankRequest) -> Recommendations:
     unseen = int(np.isnan(scores).sum())
     if unseen and view.standing is not None:
         draft.notes.append(f"{unseen} items have no score and come last")
-    return told(engine, draft, began, "caller", explained(draft))
+    return told(engine, Listed(draft, new_id()), began)
 
 
 def _scores(view: View, draft: Draft, numbers: IntArray) -> DoubleArray:

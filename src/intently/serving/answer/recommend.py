@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import difflib
 import time
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,9 +35,31 @@ FAILED = "the model failed on this request: popular items are answered; the log 
 DAY_S = 86_400.0
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page of a list before it is worded.
+
+    draft: cut to the page. name: the answer's id. start: places before the page. by: who filled it.
+    """
+
+    draft: Draft
+    name: str
+    start: int = 0
+    cursor: str | None = None
+    by: str = "caller"
+
+
 def recommend(engine: Engine, asked: RecommendationRequest) -> Recommendations:
     """The next items of a user or a visit. Raises InputError for an unknown scenario or a strange cursor."""
     began = time.perf_counter()
+    made = listed(engine, asked)
+    answer = told(engine, made, began)
+    engine.pace.took(made.draft.view.standing, time.perf_counter() - began)
+    return answer
+
+
+def listed(engine: Engine, asked: RecommendationRequest) -> Listed:
+    """Every stage, and what has to be remembered of the answer: shown, kept for its next page, logged."""
     scenario = scenario_of(engine, asked.scenario)
     context = asked.context
     view = engine.ask(asked.user_id, asked.session_id, context.item_ids, context.cart)
@@ -58,40 +82,38 @@ def recommend(engine: Engine, asked: RecommendationRequest) -> Recommendations:
     cursor = engine.pages.cursor(name, start + draft.n) if total > draft.n else None
     by = filled_by(draft)
     keep(engine, draft, order, name, start, by)
-    answer = told(engine, draft, began, by, explained(draft), name, start, cursor)
-    engine.pace.took(view.standing, time.perf_counter() - began)
-    return answer
+    return Listed(draft, name, start, cursor, by)
 
 
-def told(
-    engine: Engine,
-    draft: Draft,
-    began: float,
-    by: str,
-    why: list[list[Why]],
-    name: str = "",
-    start: int = 0,
-    cursor: str | None = None,
-) -> Recommendations:
-    """The draft's page as an answer; `began` is when it was asked for, by time.perf_counter()."""
+def told(engine: Engine, made: Listed, began: float) -> Recommendations:
+    """The page as an answer; `began` is when it was asked for, by time.perf_counter()."""
+    said = facts(engine, made)
+    said["items"] = suggestions(engine, made.draft, explained(made.draft), made.start)
+    said["took_ms"] = round((time.perf_counter() - began) * 1e3, 3)
+    return Recommendations(**said)
+
+
+def facts(engine: Engine, made: Listed) -> dict[str, Any]:
+    """The fields of an answer in their order; `items` and `took_ms` are not known yet."""
+    draft = made.draft
     standing, asked, problems = draft.view.standing, draft.request, engine.problems()
-    return Recommendations(
-        model_version=standing.artifact.version if standing else "",
-        stage=stage(standing),
-        event=engine.event(standing),
-        horizon_days=engine.horizon_days(standing),
-        degraded=bool(problems) or draft.failed,
-        notes=problems + draft.notes,
-        recommendation_id=name or new_id(),
-        scenario=draft.scenario.name,
-        user_id=asked.user_id,
-        session_id=asked.session_id,
-        filled_by=by,
-        experiment=None,
-        next_cursor=cursor,
-        items=suggestions(engine, draft, why, start),
-        took_ms=round((time.perf_counter() - began) * 1e3, 3),
-    )
+    return {
+        "model_version": standing.artifact.version if standing else "",
+        "stage": stage(standing),
+        "event": engine.event(standing),
+        "horizon_days": engine.horizon_days(standing),
+        "degraded": bool(problems) or draft.failed,
+        "notes": problems + draft.notes,
+        "took_ms": 0.0,
+        "recommendation_id": made.name,
+        "scenario": draft.scenario.name,
+        "user_id": asked.user_id,
+        "session_id": asked.session_id,
+        "filled_by": made.by,
+        "experiment": None,
+        "next_cursor": made.cursor,
+        "items": [],
+    }
 
 
 def make(engine: Engine, draft: Draft) -> None:

@@ -15,8 +15,7 @@ import orjson
 from pydantic import ValidationError
 
 from intently.errors import IntentlyError
-from intently.serving.answer.recommend import recommend
-from intently.serving.answer.suggestions import trimmed
+from intently.serving.answer.written import written
 from intently.serving.http.body import MAX_BYTES
 from intently.serving.http.express import JSON, LONG, RawHeaders, Short, raw
 from intently.serving.http.gate import Gate
@@ -58,14 +57,14 @@ class AnswerDoor:
             return False
         try:
             asked = _posted(body) if method == b"POST" else _queried(path, query)
-            answer = trimmed(recommend(self._engine, asked), asked.fields)
+            answer = written(self._engine, asked)
         except (ValidationError, ValueError, IntentlyError):
             return False
         except Exception:  # the long way fails in the same place, and tells it as a problem
             log.exception("a list on the short way")
             return False
         self._label = LABELS[method]
-        short.told(orjson.dumps(answer))
+        short.told(answer)
         return True
 
     def answer(self, outcome: Any, dated: RawHeaders) -> tuple[int, bytes]:

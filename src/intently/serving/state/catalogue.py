@@ -12,6 +12,7 @@ from math import isfinite
 from typing import Any, Final
 
 import numpy as np
+import orjson
 import polars as pl
 
 from intently.schema import BoolArray, IntArray
@@ -19,6 +20,9 @@ from intently.serving.state.numbers import Numbers
 
 REMOVED: Final = "removed_at"
 """Attribute of an item that was taken out of the shop: it is never answered again."""
+
+MOST_WORDED: Final = 50_000
+"""Items whose words are kept as bytes: some 200 each."""
 
 Attributes = Mapping[str, Any]
 
@@ -38,6 +42,7 @@ class Catalogue:
         self.categories: list[str] = []
         self.prices: list[float | None] = []
         self.alive: BoolArray = np.zeros(0, bool)
+        self._words: dict[int, bytes] = {}
 
     # -- writing --------------------------------------------------------------------------------
 
@@ -81,6 +86,7 @@ class Catalogue:
         self.version += 1
         self._grow()
         self._tell(number, attributes)
+        self._words.pop(number, None)
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -128,6 +134,25 @@ class Catalogue:
         """Titles, categories and prices by item number, of all items that are known by now."""
         self._keep_up()
         return self.titles, self.categories, self.prices
+
+    def worded(self, numbers: list[int]) -> list[bytes]:
+        """What an answer says of each item, as members of a JSON object: id, title, category and price."""
+        self._keep_up()
+        words = self._words
+        return [words.get(number) or self._word(number) for number in numbers]
+
+    def _word(self, number: int) -> bytes:
+        with self._writing:  # what is kept was not changed meanwhile
+            said = {
+                "item_id": self._numbers.ids[number],
+                "title": self.titles[number],
+                "category": self.categories[number],
+                "price": self.prices[number],
+            }
+            if len(self._words) >= MOST_WORDED:
+                self._words.clear()
+            words = self._words[number] = orjson.dumps(said)[1:-1]
+            return words
 
     def allowed(self) -> BoolArray:
         """(n_items,) a fresh mask: every item that was not removed."""
@@ -193,6 +218,7 @@ class Catalogue:
                 self.prices[number] = _price(value)
         if REMOVED in base.columns:
             self.alive[base["number"].to_numpy()] = base[REMOVED].is_null().to_numpy()
+        self._words = {}
 
     def _tell(self, number: int, given: Attributes) -> None:
         self.titles[number] = _text(given.get("title"))
