@@ -62,6 +62,18 @@ def test_get_and_post_answer_the_same(quick: Running) -> None:
     assert told(got) == told(posted)
 
 
+def test_what_was_asked_of_one_user_is_asked_of_another_as_that_one_s(quick: Running) -> None:
+    for query in ("", "?n=4", "?n=4&scenario=trending", "?n=4&user_id=u001", "?n=4"):
+        for user in ("u001", "u002", "nobody", "u001"):
+            got = quick.client.get(f"/v1/recommendations/{user}{query}")
+            body: dict[str, Any] = {"user_id": user} | ({"n": 4} if "n=4" in query else {})
+            body |= {"scenario": "trending"} if "trending" in query else {}
+            assert told(got) == told(long(quick, body))
+            assert int(got.headers["content-length"]) == len(got.content)
+    for user, status in (("u" * 256, 200), ("u" * 257, 422), ("u%09", 422)):
+        assert quick.client.get(f"/v1/recommendations/{user}?n=4").status_code == status
+
+
 def test_what_is_wrong_is_told_as_ever(quick: Running) -> None:
     for body, status in (({"n": 0}, 422), ({"scenario": "x"}, 422), ({"user": 1}, 422), ([], 422)):
         answer = quick.client.post("/v1/recommendations", json=body)

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from intently.schema import DoubleArray
-from intently.serving.answer.draft import SOURCES, Draft
+from intently.serving.answer.draft import SOURCES
 from intently.serving.answer.recommend import Listed, facts, listed, told
 from intently.serving.answer.suggestions import trimmed
 from intently.serving.shapes.answers import RecommendationRequest
@@ -42,13 +42,14 @@ def _items(engine: Engine, made: Listed) -> bytes:
     worded = engine.catalogue.worded(draft.numbers.tolist())
     scores = _figures(draft.scores.round(6))
     chances = scores if draft.calibrated else [b"null"] * len(scores)
-    sources = [_source(draft, code) for code in draft.sources.tolist()]
+    standing = draft.view.standing
+    names = _named(standing.model.name if standing is not None else SOURCES[0])
     rows = zip(
         worded,
         scores,
         chances,
         range(made.start + 1, made.start + 1 + len(draft)),
-        sources,
+        [names[code] for code in draft.sources.tolist()],
         _figures(draft.propensity),
         strict=True,
     )
@@ -63,11 +64,7 @@ def _figures(values: DoubleArray) -> list[bytes]:
     return orjson.dumps(values.tolist())[1:-1].split(b",")
 
 
-def _source(draft: Draft, code: int) -> bytes:
-    standing = draft.view.standing
-    return _named(SOURCES[code] if code or standing is None else standing.model.name)
-
-
 @lru_cache(maxsize=64)
-def _named(name: str) -> bytes:
-    return orjson.dumps(name)
+def _named(model: str) -> list[bytes]:
+    """Who named an item, by its code."""
+    return [orjson.dumps(name) for name in (model, *SOURCES[1:])]

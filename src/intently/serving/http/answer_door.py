@@ -20,6 +20,7 @@ from intently.serving.http.body import MAX_BYTES
 from intently.serving.http.express import JSON, LONG, RawHeaders, Short, raw
 from intently.serving.http.gate import Gate
 from intently.serving.shapes.answers import RecommendationQuery, RecommendationRequest
+from intently.serving.shapes.common import is_id
 from intently.serving.state.engine import Engine
 
 log = logging.getLogger("intently.serving")
@@ -27,6 +28,8 @@ log = logging.getLogger("intently.serving")
 PATH: Final = b"/v1/recommendations"
 ONE: Final = PATH + b"/"
 LABELS: Final = {b"POST": "/v1/recommendations", b"GET": "/v1/recommendations/{user_id:path}"}
+MOST_QUERIES: Final = 256
+LONGEST_QUERY: Final = 100
 _KIND: Final = (b"content-type", b"application/json")
 
 
@@ -37,6 +40,9 @@ class AnswerDoor:
         self._engine = engine
         self._gate = gate
         self._label = ""
+        self._asked: dict[bytes, RecommendationRequest] = {}  # what queries said, of any user
+        self._dated: RawHeaders = []
+        self._head = b""
 
     def takes(self, method: bytes, url: bytes) -> bool:
         """A list, of a model that is quick; nothing in the path that needs to be unquoted."""
@@ -56,7 +62,7 @@ class AnswerDoor:
         if not self._gate.passes(scope, method.decode(), path.decode("ascii", "replace")):
             return False
         try:
-            asked = _posted(body) if method == b"POST" else _queried(path, query)
+            asked = _posted(body) if method == b"POST" else self._queried(path, query)
             answer = written(self._engine, asked)
         except (ValidationError, ValueError, IntentlyError):
             return False
@@ -69,12 +75,25 @@ class AnswerDoor:
 
     def answer(self, outcome: Any, dated: RawHeaders) -> tuple[int, bytes]:
         """200 and the list."""
-        length = (b"content-length", b"%d" % len(outcome))
-        return 200, raw([*dated, length, _KIND], outcome)
+        if dated is not self._dated:  # the server makes a new list when the second changes
+            self._dated, self._head = dated, raw([*dated, _KIND], b"")[:-2]
+        return 200, b"%bcontent-length: %d\r\n\r\n%b" % (self._head, len(outcome), outcome)
 
     def count(self, status: int, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
         """Count one answer."""
         self._gate.metrics.answered(self._label, status, seconds)
+
+    def _queried(self, path: bytes, query: bytes) -> RecommendationRequest:
+        """A user's request; shops ask the same of everyone, so what the rest of a URL says is read once."""
+        user_id, known = path[len(ONE) :].decode("ascii"), self._asked.get(query)
+        if known is not None and is_id(user_id):
+            return known.model_copy(update={"user_id": user_id})
+        given = dict(parse_qsl(query.decode("ascii"), keep_blank_values=True))
+        given["user_id"] = user_id
+        asked = RecommendationRequest(**RecommendationQuery.model_validate_strings(given).model_dump())
+        if len(self._asked) < MOST_QUERIES and len(query) < LONGEST_QUERY:
+            self._asked[query] = asked
+        return asked
 
     def _plain(self, scope: dict[str, Any], method: bytes, body: bytes) -> bool:
         kind = b""
@@ -91,9 +110,3 @@ def _posted(body: bytes) -> RecommendationRequest:
     if not isinstance(value, dict):
         raise ValueError("no object")
     return RecommendationRequest.model_validate(value)
-
-
-def _queried(path: bytes, query: bytes) -> RecommendationRequest:
-    given = dict(parse_qsl(query.decode("ascii"), keep_blank_values=True))
-    given["user_id"] = path[len(ONE) :].decode("ascii")
-    return RecommendationRequest(**RecommendationQuery.model_validate_strings(given).model_dump())

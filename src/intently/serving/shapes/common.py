@@ -23,6 +23,11 @@ def _printable(value: str) -> str:
     return value
 
 
+def is_id(text: str) -> bool:
+    """Whether a text is an `Id` as it stands."""
+    return 0 < len(text) <= MAX_TEXT and text.isprintable() and text == text.strip()
+
+
 Id = Annotated[
     str,
     BeforeValidator(_text_of),
