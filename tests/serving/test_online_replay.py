@@ -77,6 +77,21 @@ def test_features_of_a_stranger_without_a_catalogue_are_finite() -> None:
     assert column(table, "frozen") == pytest.approx([-1.0, -np.log2(3), -2.0])
 
 
+def test_what_is_said_of_a_candidate_does_not_depend_on_whether_others_were_met() -> None:
+    counters, facts = Counters(), Facts(ints(0, 0, 1, 0), np.array([1.0, 2.0, 2.0, 4.0], np.float32))
+    for item in (1, 2, 3):
+        counters.observe(5, item, PURCHASE, 20 * DAY)
+    among = features(
+        question(candidates=ints(1, 2, 3, 90), scores=np.array([0.5, 0.2, 0.1, 0.1])), counters, facts
+    )
+    alone = features(question(candidates=ints(3, 90), scores=np.array([0.4, 0.2])), counters, facts)
+    own = [place for place, name in enumerate(FEATURES) if name not in ("frozen", "standing")]
+    assert alone[:, own].tolist() == among[2:, own].tolist()
+    assert column(alone, "own_14d") == column(alone, "met") == [0, 0]
+    visits = sum(0.5 ** (age / 14) for age in (30, 20, 15, 10))
+    assert column(alone, "share_14d") == pytest.approx([np.log(0.05) - np.log1p(visits) + 3.0] * 2)
+
+
 def test_before_anything_was_learned_the_order_is_the_frozen_model_s() -> None:
     table = features(question(), Counters(), Facts.unknown(4))
     score = LastLayer().score(table)

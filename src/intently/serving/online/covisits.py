@@ -75,15 +75,17 @@ class Neighbours:
 
         scratch: zeros, one more than there are items, left as zeros again; the last one takes what is EMPTY.
         """
-        if not len(items) or int(items.max()) >= len(self._totals):
+        if not len(items) or max(items.tolist()) >= len(self._totals):
             items = items[items < len(self._totals)]
         totals = self._totals[items]
-        if not totals.any():
+        if not np.logical_or.reduce(totals):
             return np.zeros(len(candidates), np.float32)
         scale = np.divide(1.0 / len(items), totals, out=np.zeros_like(totals), where=totals > 0)
-        others = self._others[items].ravel()
-        np.add.at(scratch, others, (self._weights[items] * scale[:, None]).ravel())
-        out = scratch[candidates]
+        others = self._others.take(items, axis=0).ravel()
+        shares = self._weights.take(items, axis=0)
+        shares *= scale[:, None]
+        np.add.at(scratch, others, shares.ravel())
+        out = scratch.take(candidates)
         scratch[others] = 0.0
         return out
 

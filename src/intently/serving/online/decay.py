@@ -98,10 +98,9 @@ class DecayedCounts:
         sums = self._sums
         if not len(sums):
             return np.zeros((len(items), len(self)))
-        if len(items) and int(items.max()) >= len(sums):
-            items = np.minimum(items, len(sums) - 1)
-        scales = np.array([origin.scale(at_s) for origin in self._origins])
-        return np.asarray(sums[items] * scales, np.float64)
+        found: DoubleArray = sums.take(items, axis=0, mode="clip")  # the last row is no item's
+        found *= [origin.scale(at_s) for origin in self._origins]
+        return found
 
     def top(self, column: int, n: int) -> IntArray:
         """The `n` items with the largest counts of one half-life, best first; fewer where fewer were met."""
@@ -120,9 +119,8 @@ class DecayedCounts:
         first_s = self._first_s
         if not len(first_s):
             return np.full(len(items), np.inf)
-        if len(items) and int(items.max()) >= len(first_s):
-            items = np.minimum(items, len(first_s) - 1)
-        return np.asarray(first_s[items], np.float64)
+        found: DoubleArray = first_s.take(items, mode="clip")
+        return found
 
     def __len__(self) -> int:
         return len(self.half_lives_days)

@@ -116,29 +116,37 @@ _PLACES = Places()
 
 
 def features(asked: Question, counters: Counters, facts: Facts) -> DoubleArray:
-    """(candidates, N)."""
-    candidates = asked.candidates
-    n_items = max(len(facts), int(candidates.max(initial=0)) + 1, int(asked.items.max(initial=0)) + 1)
+    """(candidates, N). Worked out feature by feature, each in a row of its own, and turned at the end."""
+    candidates, items = asked.candidates, asked.items[-LATEST:]
+    m = len(candidates)
+    n_items = 1 + max(len(facts) - 1, int(_most(candidates, initial=0)), int(_most(asked.items, initial=0)))
     facts = facts.padded(n_items)
-    out = np.zeros((len(candidates), N))
-    out[:, 0] = 1.0
+    out = np.zeros((N, m))
+    out[0] = 1.0
     _frozen(asked, out)
-    items, age_days = asked.items[-LATEST:], (asked.at_s - asked.time_s[-LATEST:]) * (1.0 / DAY_S)
+    age_days = (asked.at_s - asked.time_s[-LATEST:]) * (1.0 / DAY_S)
     weights = np.exp(np.maximum(age_days, 0.0) * (-LN2 / _OWN_DAYS))
     _own(asked, out, items, age_days, weights, n_items)
     counts, trend, total = counters.popular(candidates, asked.at_s)
-    shares = np.empty((len(candidates), 3))
-    shares[:, 0] = counts[:, SHORT]
-    shares[:, 0] *= 1e4 / max(total, 1.0)
-    shares[:, 1], shares[:, 2] = counters.covisits(asked.latest, candidates, n_items)
-    shares[:, 1:] *= 100.0
     place = _AT["popular"]
-    out[:, place : place + 3] = np.log(shares + 1.0) * (1.0 / 3.0)
-    out[:, _AT["trend"]] = trend
+    shares = out[place : place + 3]
+    np.multiply(counts[:, SHORT], 1e4 / max(total, 1.0), out=shares[0])
+    shares[1], shares[2] = counters.covisits(asked.latest, candidates, n_items)
+    shares[1:] *= 100.0
+    shares += 1.0
+    np.log(shares, out=shares)
+    shares *= 1.0 / 3.0
+    out[_AT["trend"]] = trend
     _catalogue(asked, out, items, weights, facts)
-    ages = np.minimum(counters.popularity.first_s(candidates) - asked.at_s, 0.0)
-    out[:, _AT["new"]] = np.exp(ages * (0.1 * LN2 / DAY_S))
-    return out
+    new = out[_AT["new"]]
+    np.subtract(counters.popularity.first_s(candidates), asked.at_s, out=new)
+    np.minimum(new, 0.0, out=new)
+    new *= 0.1 * LN2 / DAY_S
+    np.exp(new, out=new)
+    return np.ascontiguousarray(out.T)
+
+
+_most = np.maximum.reduce  # without the steps that `max` takes before it
 
 
 @lru_cache(maxsize=256)
@@ -149,7 +157,7 @@ def _places(m: int) -> DoubleArray:
 
 def _frozen(asked: Question, out: DoubleArray) -> None:
     held, place = asked.scores, _places(len(asked.scores))
-    low = float(held.min(initial=np.inf))
+    low = float(np.minimum.reduce(held, initial=np.inf))
     unnamed: BoolArray | None = None
     if low == -np.inf:
         unnamed = held == -np.inf
@@ -157,19 +165,18 @@ def _frozen(asked: Question, out: DoubleArray) -> None:
         held = np.where(unnamed, low if low < np.inf else 0.0, held)
     if asked.calibrated:
         chance = np.minimum(np.maximum(held, 1e-6), 1.0 - 1e-6)
-        out[:, 1] = np.log(chance / (1.0 - chance))
-        out[:, 2] = place * 0.25
+        np.log(chance / (1.0 - chance), out=out[1])
+        np.multiply(place, 0.25, out=out[2])
         if unnamed is not None:
-            out[unnamed, 1] -= 0.5
+            out[1, unnamed] -= 0.5
     else:
-        out[:, 1] = place
+        out[1] = place
         if unnamed is not None:
-            out[unnamed, 1] = place[-1]
-        span = float(held.max(initial=low)) - low
-        out[:, 2] = (held - low) / span if 0 < span < np.inf else 0.0
-
-
-_THREE = np.arange(3)
+            out[1, unnamed] = place[-1]
+        span = float(_most(held, initial=low)) - low
+        if 0 < span < np.inf:
+            np.subtract(held, low, out=out[2])
+            out[2] /= span
 
 
 def _own(
@@ -180,35 +187,40 @@ def _own(
     weights: DoubleArray,
     n_items: int,
 ) -> None:
-    """What the user did with each candidate; columns from own_14d on lie side by side."""
-    m, column = len(asked.candidates), _AT["own_14d"]
-    at = _PLACES.find(asked.candidates, items, n_items)
-    kept = np.flatnonzero(at >= 0)
+    """What the user did with each candidate; rows from own_14d on lie side by side."""
+    m, row = len(asked.candidates), _AT["own_14d"]
     decayed = np.empty((len(items), 3))  # by 14, 56 and 224 days
     decayed[:, 2] = weights
     np.square(np.square(weights), out=decayed[:, 1])
     np.square(np.square(decayed[:, 1]), out=decayed[:, 0])
     visit = np.ones(len(items))
     visit[1:] = age_days[1:] != age_days[:-1]
-    at, ages = at[kept], age_days[kept]
-    flat = (at[:, None] * 3 + _THREE).ravel()
-    own = np.bincount(flat, decayed[kept].ravel(), 3 * m).reshape(m, 3)
-    out[:, column : column + 3] = np.log(4.0 * own + 1.0) * 0.5
-    out[:, column + 3 : column + 6] = np.log(own + 0.05) - np.log(visit @ decayed + 1.0) + 3.0
-    if not len(at):
+    visits = np.log(visit @ decayed + 1.0)[:, None]
+    at = _PLACES.find(asked.candidates, items, n_items)
+    kept = np.flatnonzero(at >= 0)
+    if not len(kept):  # the usual case where nothing is met twice
+        out[row + 3 : row + 6] = _NONE - visits + 3.0
         return
+    at, ages = at[kept], age_days[kept]
+    own = np.bincount((at + _THREE * m).ravel(), decayed[kept].T.ravel(), 3 * m).reshape(3, m)
+    out[row : row + 3] = np.log(4.0 * own + 1.0) * 0.5
+    out[row + 3 : row + 6] = np.log(own + 0.05) - visits + 3.0
     times = np.bincount(at, minlength=m)
     last, first = np.zeros(m), np.zeros(m)
     last[at] = ages  # later events overwrite earlier ones
     first[at[::-1]] = ages[::-1]
     met = np.flatnonzero(times)
-    out[met, _AT["met"]] = 1.0
-    out[met, _AT["since"]] = np.log(np.maximum(last[met], 0.0) + 1.0) * 0.25
+    out[_AT["met"], met] = 1.0
+    out[_AT["since"], met] = np.log(np.maximum(last[met], 0.0) + 1.0) * 0.25
     often = np.flatnonzero((times > 1) & (first > last))
     if len(often):
         begun, late = first[often], last[often]
         ratio = (late + 0.5) / ((begun - late) / (times[often] - 1) + 0.5)
-        out[often, _AT["due"]] = np.minimum(ratio, 1.0 / ratio)
+        out[_AT["due"], often] = np.minimum(ratio, 1.0 / ratio)
+
+
+_THREE: LongArray = np.arange(3)[:, None]
+_NONE = np.log(np.full(1, 0.05))
 
 
 def _catalogue(
@@ -223,11 +235,11 @@ def _catalogue(
         latest = np.bincount(facts.group[asked.latest], minlength=n)
         own = np.bincount(facts.group[items], weights=weights, minlength=n)
         latest[-1], own[-1] = 0, 0.0
-        out[:, _AT["visit_category"]] = latest[group] * (1.0 / max(len(asked.latest), 1))
-        out[:, _AT["own_category"]] = np.sqrt(own[group] * (1.0 / max(float(own.sum()), 1e-9)))
+        np.multiply(latest[group], 1.0 / max(len(asked.latest), 1), out=out[_AT["visit_category"]])
+        np.sqrt(own[group] * (1.0 / max(float(own.sum()), 1e-9)), out=out[_AT["own_category"]])
     known = facts.priced[items] * weights
-    total = float(known.sum())
+    total = float(np.add.reduce(known))
     if total > 0:
         centre = float(facts.log_price[items] @ known) / total
         gap = np.abs(facts.log_price[candidates] - centre)
-        out[:, _AT["price"]] = np.exp(-gap) * facts.priced[candidates]
+        np.multiply(np.exp(-gap), facts.priced[candidates], out=out[_AT["price"]])
