@@ -26,6 +26,8 @@ _HEAD: Final = struct.Struct("<BIHHHB")  # layout, bytes of JSON, candidates, dr
 _WIDE, _MIXED = 1, 2
 _NARROW_ITEMS: Final = 1 << 16
 _MOST: Final = (1 << 16) - 1
+_INT, _SHORT, _FLOAT = np.dtype("<i4"), np.dtype("<u2"), np.dtype("<f4")
+_most = np.maximum.reduce
 LARGEST_MASK: Final = 200_000
 """Bars over a longer catalogue are kept by name and number only: their bits would outweigh the decision."""
 
@@ -121,11 +123,11 @@ def encode(decision: Decision, masks: Mapping[int, int], rules: int = 0) -> byte
     numbers = decision.numbers[:_MOST]
     m = len(numbers)
     taken, stages, which = _dropped(decision.dropped[:_MOST])
-    names, codes = _named(decision.source_names, decision.sources[:m])
+    names, codes = _named(decision.source_names, decision.sources[:m].tobytes())
     propensity = decision.propensity[:m]
     odd = (propensity != 1.0).nonzero()[0]
-    wide = max(int(numbers.max(initial=0)), int(taken.max(initial=0))) >= _NARROW_ITEMS
-    kind = "<i4" if wide else "<u2"
+    wide = max(_most(numbers, initial=0), _most(taken, initial=0)) >= _NARROW_ITEMS
+    kind = _INT if wide else _SHORT
     request = decision.request
     said = {
         "w": decision.who,
@@ -146,12 +148,12 @@ def encode(decision: Decision, masks: Mapping[int, int], rules: int = 0) -> byte
         _HEAD.pack(_LAYOUT, len(head), m, len(taken), len(odd), flags),
         head,
         numbers.astype(kind).tobytes(),
-        decision.scores[:m].astype("<f4").tobytes(),
+        decision.scores[:m].astype(_FLOAT).tobytes(),
     ]
     if len(names) > 1:
-        parts.append(codes.tobytes())
+        parts.append(codes)
     if len(odd):
-        parts += [odd.astype("<u2").tobytes(), propensity[odd].astype("<f4").tobytes()]
+        parts += [odd.astype(_SHORT).tobytes(), propensity[odd].astype(_FLOAT).tobytes()]
     if len(taken):
         parts += [taken.astype(kind).tobytes(), which]
     return b"".join(parts)
@@ -169,8 +171,9 @@ def _dropped(dropped: Sequence[tuple[int, str]]) -> tuple[IntArray, list[str], b
     if not dropped:
         return np.zeros(0, np.int32), [], b""
     items, stages = zip(*dropped, strict=True)
+    taken = np.array(items, np.int32)
     code = {stage: place for place, stage in enumerate(dict.fromkeys(stages))}
-    return np.array(items, np.int32), list(code), bytes([code[stage] for stage in stages])
+    return taken, list(code), bytes(len(stages)) if len(code) == 1 else bytes([code[s] for s in stages])
 
 
 def decode(key: bytes, start: int, era: int, body: bytes, shared: Mapping[int, bytes]) -> Logged:
@@ -221,12 +224,14 @@ def shared_of(body: bytes) -> list[int]:
     return [bar["m"] for bar in said["b"] if "m" in bar] + ([said["u"]] if said["u"] else [])
 
 
-def _named(names: Sequence[str], codes: ByteArray) -> tuple[list[str], ByteArray]:
+def _named(names: Sequence[str], codes: bytes) -> tuple[list[str], bytes]:
     """The names that occur, and codes into them."""
-    used = np.bincount(codes).nonzero()[0]
-    at = np.zeros(256, np.uint8)
-    at[used] = np.arange(len(used), dtype=np.uint8)
-    return [names[code] for code in used.tolist()], at[codes]
+    if codes and codes.count(codes[0]) == len(codes):  # nearly always
+        return [names[codes[0]]], bytes(len(codes))
+    used = sorted(set(codes))
+    return [names[code] for code in used], codes.translate(
+        bytes.maketrans(bytes(used), bytes(range(len(used))))
+    )
 
 
 def _bar(bar: Barred, mask: int | None) -> dict[str, Any]:
