@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,27 @@ def test_caps_keep_the_best_of_each_and_count_pinned_ones_first() -> None:
         False, False, True, False, True, True, True, False,
     ]  # fmt: skip
     assert kept(np.zeros(0, np.int32), 1).tolist() == []
+    rng = np.random.default_rng(0)
+    for n in (1, 7, 300, 5000):
+        many, ahead = rng.integers(-1, 40, n).astype(np.int32), rng.integers(-1, 40, 3).astype(np.int32)
+        for most in (1, 2, 9, 100):
+            seen: Counter[int] = Counter(ahead.tolist())
+            plain = []
+            for code in many.tolist():
+                plain.append(code < 0 or seen[code] < most)
+                seen[code] += 1
+            assert kept(many, most, ahead).tolist() == plain
+
+
+@pytest.mark.parametrize("low", [0.0, -1.0])
+def test_boosts_order_each_source_by_what_they_make_of_its_scores(low: float) -> None:
+    rng = np.random.default_rng(1)
+    for n, n_sources in ((1, 1), (50, 1), (50, 3)):
+        scores, sources = rng.uniform(low, 1.0, n).round(1), np.sort(rng.integers(0, n_sources, n))
+        multiply, add = rng.choice([1.0, 0.5, 3.0], n), rng.choice([0.0, 0.4], n)
+        moved = [s * m + a if s >= 0 else s / m + a for s, m, a in zip(scores, multiply, add, strict=True)]
+        plain = sorted(range(n), key=lambda place: (sources[place], -moved[place]))
+        assert boosted(scores, sources.astype(np.uint8), multiply, add).tolist() == plain
 
 
 @pytest.mark.parametrize(

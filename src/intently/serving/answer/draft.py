@@ -10,6 +10,7 @@ import numpy as np
 
 from intently.schema import BoolArray, ByteArray, DoubleArray, IntArray, LongArray
 from intently.serving.answer.judged import Judged
+from intently.serving.decisions.record import Barred
 from intently.serving.rules.filters import STRANGER, Shopper
 from intently.serving.rules.force import Force
 from intently.serving.shapes.answers import RecommendationRequest
@@ -25,18 +26,13 @@ SOURCES: Final = (
 CODE: Final = {name: code for code, name in enumerate(SOURCES)}
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+@dataclass(slots=True)
+class Bar(Barred):
     """Items that must not be answered, and why: `numbers`, or all where `mask` is true.
 
     stage: who said so ("removed", "excluded", "met", "bought", "cart", "served", "rule:ID", "filter").
     mask: (n,) by item number; numbers beyond it are not barred.
     """
-
-    stage: str
-    reason: str
-    numbers: IntArray | None = None
-    mask: BoolArray | None = None
 
     def hits(self, numbers: IntArray) -> BoolArray:
         """Which of these are barred."""
@@ -107,8 +103,8 @@ class Draft:
     def reorder(self, order: LongArray | IntArray | Sequence[int]) -> None:
         """Places in the new order; those left out are gone (call `drop` if they were taken out)."""
         at = np.asarray(order, np.int64)
-        self.numbers, self.scores = self.numbers[at], self.scores[at]
-        self.sources, self.propensity = self.sources[at], self.propensity[at]
+        self.numbers, self.scores = self.numbers.take(at), self.scores.take(at)
+        self.sources, self.propensity = self.sources.take(at), self.propensity.take(at)
 
     def cut(self, n: int) -> None:
         """Keep the first `n`."""
@@ -117,9 +113,10 @@ class Draft:
 
     def drop(self, mask: BoolArray, stage: str) -> None:
         """Take out the candidates where `mask` is true; `stage` says who did."""
-        if mask.any():
+        left = (~mask).nonzero()[0]
+        if len(left) < len(mask):
             self.dropped += [(number, stage) for number in self.numbers[mask].tolist()]
-            self.reorder(np.flatnonzero(~mask))
+            self.reorder(left)
 
     def barred(self, numbers: IntArray) -> None:
         """Note which candidates the bars took out, by the first bar that does."""

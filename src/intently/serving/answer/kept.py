@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from intently.serving.answer.draft import SOURCES, Draft
-from intently.serving.decisions.record import Barred, Decision
+from intently.serving.decisions.record import Decision
 from intently.serving.state.engine import Engine
 from intently.serving.state.served import Page
 
@@ -47,7 +47,7 @@ def keep(engine: Engine, draft: Draft, order: Page, name: str, start: int, by: s
             shown=len(draft),
             start=start,
             dropped=draft.dropped,
-            bars=[Barred(bar.stage, bar.reason, bar.numbers, bar.mask) for bar in draft.bars],
+            bars=draft.bars,
             request=draft.request,
             facts=facts,
             rules=edition.rules,

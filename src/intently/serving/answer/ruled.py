@@ -136,7 +136,7 @@ def _cap(engine: Engine, draft: Draft, caps: list[Capping], pins: list[Pinning])
 
 
 def _trim(draft: Draft, cap: Capping, held: IntArray) -> None:
-    codes = cap.codes[draft.numbers]
+    codes = cap.codes.take(draft.numbers)
     for number in held.tolist():
         codes[draft.numbers == number] = -1
     draft.drop(~kept(codes, cap.most, cap.codes[held]), cap.stage)

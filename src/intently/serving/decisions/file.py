@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from intently.errors import StoreError
+from intently.schema import BoolArray
 from intently.serving.decisions.ids import PREFIX, key_of, moment_of
 from intently.serving.decisions.record import (
     LARGEST_MASK,
@@ -49,6 +50,7 @@ CREATE TABLE shared (
   key INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, body BLOB NOT NULL, used_s REAL NOT NULL);
 """
 _FORGET_AFTER: Final = 4096  # entries of the writer's own memory of keys
+_MASKS: Final = 32
 _PRUNED_AT_ONCE: Final = 500
 _USED_AGAIN_S: Final = 3600.0
 NAMES_AT_ONCE: Final = 100_000
@@ -63,6 +65,7 @@ class DecisionFile:
     def __init__(self, path: Path, row: int, now_s: float) -> None:
         self.path = path
         self._keys: dict[str, int] = {}
+        self._masks: dict[int, tuple[BoolArray, bytes, bytes]] = {}
         self._shared: dict[bytes, tuple[int, float]] = {}
         self._rules: tuple[Sequence[object], bytes] = ((), b"")  # the latest, and as bytes
         self._named = 0
@@ -107,13 +110,13 @@ class DecisionFile:
 
     def _row(self, db: sqlite3.Connection, decision: Decision, now_s: float) -> tuple[object, ...]:
         masks = {
-            place: self._share(db, packed(bar.mask), now_s)
+            place: self._share(db, *self._packed(bar.mask), now_s)
             for place, bar in enumerate(decision.bars)
             if bar.mask is not None and len(bar.mask) <= LARGEST_MASK
         }
         if decision.rules is not self._rules[0]:
             self._rules = decision.rules, told(decision.rules)
-        rules = self._share(db, self._rules[1], now_s) if decision.rules else 0
+        rules = self._share(db, self._rules[1], digest_of(self._rules[1]), now_s) if decision.rules else 0
         who = self._who(db, decision.who) if decision.who else None
         return key_of(decision.id), decision.start, who, self.era, encode(decision, masks, rules)
 
@@ -122,7 +125,7 @@ class DecisionFile:
         while self._named < len(ids):
             part = ids[self._named : self._named + NAMES_AT_ONCE]
             text = "\n".join(part).encode("utf-8", "surrogatepass")
-            digest = hashlib.blake2b(text, digest_size=16).digest()
+            digest = digest_of(text)
             db.execute(
                 "INSERT OR IGNORE INTO names (digest, ids) VALUES (?, ?)", (digest, zlib.compress(text, 1))
             )
@@ -140,9 +143,22 @@ class DecisionFile:
             self._keys[who] = key
         return key
 
-    def _share(self, db: sqlite3.Connection, body: bytes, now_s: float) -> int:
+    def _packed(self, mask: BoolArray) -> tuple[bytes, bytes]:
+        """(bits, digest); most masks are those of the answer before, and nobody changes one."""
+        known = self._masks.get(id(mask))
+        if known is None:
+            body = packed(mask)
+            if len(self._masks) >= _MASKS:
+                self._masks.clear()
+            known = self._masks[id(mask)] = (
+                mask,
+                body,
+                digest_of(body),
+            )  # held, so that the id stays its own
+        return known[1:]
+
+    def _share(self, db: sqlite3.Connection, body: bytes, digest: bytes, now_s: float) -> int:
         """The key under which these bytes are kept."""
-        digest = hashlib.blake2b(body, digest_size=16).digest()
         key, used_s = self._shared.get(digest, (-1, 0.0))
         if now_s - used_s > _USED_AGAIN_S:
             db.execute(
@@ -234,6 +250,11 @@ class DecisionFile:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+
+
+def digest_of(body: bytes) -> bytes:
+    """What tells bytes from others."""
+    return hashlib.blake2b(body, digest_size=16).digest()
 
 
 class Reader:

@@ -32,7 +32,7 @@ LARGEST_MASK: Final = 200_000
 """Bars over a longer catalogue are kept by name and number only: their bits would outweigh the decision."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: several are made for an answer, and nothing changes them
 class Barred:
     """What one stage kept out before candidates were looked for."""
 

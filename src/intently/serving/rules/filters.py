@@ -34,7 +34,7 @@ _COUNTS: Final = {
 _NONE: Final[IntArray] = np.zeros(0, np.int32)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: one is made for an answer, and nothing changes it
 class Shopper:
     """Who asks, as a filter sees it: a stranger without anything by default.
 

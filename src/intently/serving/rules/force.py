@@ -23,7 +23,7 @@ LIMIT: Final = 100.0
 """However many boosts meet on an item, together they multiply by 1/100 to 100, and add -1 to 1."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Barring:
     """A rule that takes items out; `stage` names it, `mask` (n_items,) is true where it does."""
 
@@ -100,14 +100,16 @@ class Force:
         """(multiply, add) of these items, None where nothing moves them."""
         if self.multiply is None and not self.boosting:
             return None
-        multiply = np.ones(len(numbers)) if self.multiply is None else self.multiply[numbers]
-        add = np.zeros(len(numbers)) if self.add is None else self.add[numbers]
+        multiply = np.ones(len(numbers)) if self.multiply is None else self.multiply.take(numbers)
+        add = np.zeros(len(numbers)) if self.add is None else self.add.take(numbers)
         hits = [(boost, boost.filter.mask(self.frame, user, numbers)) for boost in self.boosting]
         for boost, hit in hits:
-            if hit.any():
-                multiply[hit] = np.clip(multiply[hit] * boost.multiply, 1 / LIMIT, LIMIT)
-                add[hit] = np.clip(add[hit] + boost.add, -1.0, 1.0)
-        return (multiply, add) if (multiply != 1.0).any() or add.any() else None
+            if np.logical_or.reduce(hit):
+                factor, sum_ = multiply[hit] * boost.multiply, add[hit] + boost.add
+                multiply[hit] = np.minimum(np.maximum(factor, 1 / LIMIT), LIMIT)
+                add[hit] = np.minimum(np.maximum(sum_, -1.0), 1.0)
+        moved = np.logical_or.reduce(multiply != 1.0) or np.logical_or.reduce(add)
+        return (multiply, add) if moved else None
 
     def lifted(self, user: Shopper) -> BoolArray | None:
         """(n_items,) what a boost moves up, None where none does."""
@@ -124,8 +126,8 @@ class Force:
         for pin in self.pinning:
             if pin.number in found or pin.number >= len(allowed) or not allowed[pin.number]:
                 continue
-            one = np.array([pin.number], np.int32)
-            if pin.filter is None or pin.filter.mask(self.frame, user, one)[0]:
+            one = pin.filter
+            if one is None or one.mask(self.frame, user, np.array([pin.number], np.int32))[0]:
                 found[pin.number] = pin
         return list(found.values())
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from intently.schema import BoolArray, ByteArray, DoubleArray, IntArray, LongArray
 
+_NO_BORDERS = np.zeros(0, np.int64)
+
 
 def boosted(scores: DoubleArray, sources: ByteArray, multiply: DoubleArray, add: DoubleArray) -> LongArray:
     """Places in their new order; all arrays (m,), candidates best first.
@@ -20,14 +22,20 @@ def boosted(scores: DoubleArray, sources: ByteArray, multiply: DoubleArray, add:
     >>> boosted(scores, np.zeros(3, np.uint8), double_last, np.zeros(3)).tolist()
     [2, 0, 1]
     """
-    unknown, borders = np.isnan(scores), np.flatnonzero(sources[1:] != sources[:-1]) + 1
-    if unknown.any():
+    unknown, codes = np.isnan(scores), sources.tobytes()
+    borders = _NO_BORDERS
+    if codes.count(codes[:1]) != len(codes):
+        borders = np.flatnonzero(sources[1:] != sources[:-1]) + 1
+    if np.logical_or.reduce(unknown):
         place = np.arange(len(scores))
         first = np.concatenate([[0], borders])[np.searchsorted(borders, place, side="right")]
         scores = np.where(unknown, 1.0 / (place - first + 1.0), scores)
-    moved = np.where(scores >= 0.0, scores * multiply, scores / multiply) + add
+    moved = scores * multiply
+    if np.minimum.reduce(scores, initial=0.0) < 0.0:
+        moved = np.where(scores >= 0.0, moved, scores / multiply)
+    moved += add
     if not len(borders):
-        return np.argsort(-moved, kind="stable")
+        return np.negative(moved, out=moved).argsort(kind="stable")
     order: LongArray = np.lexsort((-moved, np.searchsorted(borders, np.arange(len(scores)), side="right")))
     return order
 
@@ -40,16 +48,16 @@ def kept(codes: IntArray, most: int, first: IntArray | None = None) -> BoolArray
     >>> kept(np.array([7, 7, 3, 7, -1, -1], np.int32), 2).tolist()
     [True, True, True, False, True, True]
     """
-    ahead = np.zeros(0, np.int32) if first is None else first
-    every = np.concatenate([ahead, codes])
-    order = np.argsort(every, kind="stable")
-    ranked = every[order]
-    place = np.arange(len(every))
-    begins = np.concatenate([[True], ranked[1:] != ranked[:-1]]) if len(every) else np.zeros(0, bool)
-    nth = np.empty(len(every), np.int64)
-    nth[order] = place - np.maximum.accumulate(np.where(begins, place, 0))
-    found: BoolArray = ((nth < most) | (every < 0))[len(ahead) :]
-    return found
+    every = codes if first is None or not len(first) else np.concatenate([first, codes])
+    bits = len(every).bit_length()
+    keys = (every.astype(np.int64) << bits) + np.arange(len(every))  # by code, then by place
+    keys.sort()
+    ranked = keys >> bits
+    over = ranked[most:]
+    over = keys[most:][(over == ranked[: len(over)]) & (over >= 0)]  # whose `most`-th before it is like it
+    found: BoolArray = np.ones(len(every), bool)
+    found[over & ((1 << bits) - 1)] = False
+    return found[len(every) - len(codes) :]
 
 
 def pinned(n: int, pins: Sequence[tuple[int, int]]) -> LongArray:
