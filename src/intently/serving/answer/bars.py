@@ -15,7 +15,7 @@ HOUR_S: Final = 3600.0
 def collect(engine: Engine, draft: Draft) -> None:
     """Removed items, the caller's exclusions, the cart, what was met, bought or shown too lately."""
     draft.allowed = engine.catalogue.allowed()
-    if not draft.allowed.all():
+    if not np.logical_and.reduce(draft.allowed):
         draft.bars.append(Bar("removed", "was taken out of the shop", mask=~draft.allowed))
     view, scenario, request = draft.view, draft.scenario, draft.request
     if request.exclude_ids:

@@ -58,8 +58,8 @@ def by_model(draft: Draft, judged: Judged | None) -> None:
     if judged is None:
         return
     numbers, values = judged.best(POOL)
-    ok = draft.allowed[numbers]
-    if not ok.all():
+    ok = draft.allowed.take(numbers)
+    if not np.logical_and.reduce(ok):
         draft.barred(numbers[~ok])
         if ok.sum() < min(POOL, 3 * draft.n):  # bars took most: look again among what they leave
             numbers, values = judged.best(POOL, draft.allowed)

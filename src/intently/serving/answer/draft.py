@@ -85,11 +85,12 @@ class Draft:
 
     def extend(self, numbers: IntArray, scores: DoubleArray, source: str) -> None:
         """Behind what is there: those of `numbers` that are allowed and not there yet."""
-        fresh = self.allowed[numbers]
+        fresh = self.allowed.take(numbers)
         if not len(self.numbers):
-            self.numbers, self.scores = numbers[fresh], scores[fresh]
-            self.sources = np.full(len(self.numbers), CODE[source], np.uint8)
-            self.propensity = np.ones(len(self.numbers))
+            at = fresh.nonzero()[0]
+            self.numbers, self.scores = numbers.take(at), scores.take(at)
+            self.sources = np.full(len(at), CODE[source], np.uint8)
+            self.propensity = np.ones(len(at))
             return
         there = np.zeros(len(self.allowed), bool)
         there[self.numbers] = True
@@ -121,6 +122,9 @@ class Draft:
     def barred(self, numbers: IntArray) -> None:
         """Note which candidates the bars took out, by the first bar that does."""
         left = numbers
+        if len(self.bars) == 1 and self.force is None:  # nothing else can have taken them out
+            self.dropped += [(number, self.bars[0].stage) for number in left.tolist()]
+            return
         for bar in self.bars:
             if not len(left):
                 return

@@ -35,7 +35,7 @@ FAILED = "the model failed on this request: popular items are answered; the log 
 DAY_S = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Listed:
     """A page of a list before it is worded.
 

@@ -52,7 +52,7 @@ class Served:
         return np.concatenate(shown) if shown else np.zeros(0, np.int32)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Page:
     """The whole order of one answer, of which pages are slices."""
 

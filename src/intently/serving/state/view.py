@@ -12,7 +12,7 @@ from intently.serving.state.deeds import Deeds
 from intently.serving.state.model import Standing
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for an answer, and nothing changes it
 class View:
     """Who asks, and everything about them that an answer may use."""
 
