@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -41,6 +42,14 @@ class Bar(Barred):
             return np.fromiter((number in mine for number in numbers.tolist()), bool, len(numbers))
         inside = numbers < len(self.mask)
         return inside & self.mask[np.where(inside, numbers, 0)]
+
+
+@lru_cache(maxsize=256)
+def certain(n: int) -> DoubleArray:
+    """(n,) ones, the same array each time: most lists draw nothing, and hundreds of orders are remembered."""
+    out: DoubleArray = np.ones(n)
+    out.flags.writeable = False
+    return out
 
 
 @dataclass(slots=True)
@@ -90,7 +99,7 @@ class Draft:
             at = fresh.nonzero()[0]
             self.numbers, self.scores = numbers.take(at), scores.take(at)
             self.sources = np.full(len(at), CODE[source], np.uint8)
-            self.propensity = np.ones(len(at))
+            self.propensity = certain(len(at))
             return
         there = np.zeros(len(self.allowed), bool)
         there[self.numbers] = True

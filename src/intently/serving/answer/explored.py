@@ -35,6 +35,7 @@ def explore(engine: Engine, draft: Draft, seed: str) -> None:
         place = draft.n - slots + slot
         if drawn.item != KEEP:
             _put(draft, drawn.item, place)
+        draft.propensity = draft.propensity.copy()
         draft.propensity[place] = drawn.propensity
         engine.online.explorer.shown(view.user, drawn.item, int(draft.numbers[place]), view.at_s)
 
