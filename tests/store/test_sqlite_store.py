@@ -106,6 +106,8 @@ def test_arrival_order_is_kept_and_can_be_followed(store: EventStore) -> None:
     assert later["item_id"].to_list() == ["i0"]
     assert later["row"][0] == store.last_row() > seen
     assert store.events_since(store.last_row()).height == 0
+    assert later.columns == ["row", "user_id", "item_id", "event", "time_s", "session_id"]
+    assert later.schema == store.events_since(store.last_row()).schema
 
 
 def test_frames_and_dicts_give_the_same_identity(store: EventStore) -> None:

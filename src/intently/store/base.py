@@ -136,7 +136,10 @@ class EventStore(Protocol):
         ...
 
     def events_since(self, row: int) -> pl.DataFrame:
-        """Events that arrived after number `row`: as `events`, with a first column `row` (i64)."""
+        """Events that arrived after number `row`, for those who follow what users do.
+
+        As `events`, with a first column `row` (i64), and without value, quantity and price.
+        """
         ...
 
     def last_row(self) -> int:

@@ -167,10 +167,13 @@ class PostgresStore:
 
     def events(self) -> pl.DataFrame:
         """See EventStore.events."""
-        return self.events_since(0).drop("row")
+        return self._events(0).drop("row")
 
     def events_since(self, row: int) -> pl.DataFrame:
         """See EventStore.events_since."""
+        return self._events(row).drop(NUMBERS)
+
+    def _events(self, row: int) -> pl.DataFrame:
         parts = [pl.DataFrame(schema=_READ_TYPES)]
         with self._read() as db, db.cursor() as cursor:
             cursor.execute(_READ, (row,))

@@ -41,11 +41,10 @@ from intently.store.base import (
 )
 from intently.store.erase import ERASED, erase_user
 from intently.store.identity import identities, micros
+from intently.store.read import read_events
 
 VERSION: Final = 3
 _APPLICATION_ID: Final = 0x494E544C  # "INTL": the file says whose it is
-_CHUNK: Final = 200_000
-_FEW: Final = 2_000  # ids looked up one by one rather than all read
 _MANY: Final = 5_000  # events of one call that go into the tree of identities at once
 _WAL_PAGES: Final = 4_000  # 16 MB of changes before they are copied into the file itself
 
@@ -60,21 +59,11 @@ CREATE TABLE identities (identity INTEGER PRIMARY KEY);
 CREATE TABLE folded (row INTEGER NOT NULL);
 INSERT INTO folded VALUES (0)
 """
-_READ: Final = "SELECT row, user, item, event, time_us, value, quantity, price, session_id FROM events"
 _SEARCHES: Final = "SELECT count(*) FROM items WHERE id >= ? AND id < ?"
 _PUT: Final = (
     "INSERT INTO {table} (id, attributes) VALUES (?, ?)"
     " ON CONFLICT (id) DO UPDATE SET attributes = excluded.attributes"
 )
-_READ_TYPES: Final = {
-    "row": pl.Int64,
-    "user": pl.Int64,
-    "item": pl.Int64,
-    "event": pl.UInt8,
-    "time_us": pl.Int64,
-    **dict.fromkeys(NUMBERS, pl.Float32),
-    "session_id": pl.String,
-}
 
 
 class SqliteStore:
@@ -172,24 +161,11 @@ class SqliteStore:
 
     def events(self) -> pl.DataFrame:
         """See EventStore.events."""
-        return self.events_since(0).drop("row")
+        return self._events(0, (*NUMBERS, "session_id")).drop("row")
 
     def events_since(self, row: int) -> pl.DataFrame:
         """See EventStore.events_since."""
-        with self._read() as db:
-            frame = _columns(db.execute(f"{_READ} WHERE row > ? ORDER BY row", (row,)))
-            users = _names(db, "users", frame["user"])
-            items = _names(db, "items", frame["item"])
-        named = frame.select(
-            "row",
-            users.alias("user_id"),
-            items.alias("item_id"),
-            "event",
-            (pl.col("time_us") / 1e6).alias("time_s"),
-            *NUMBERS,
-            "session_id",
-        )
-        return named.filter(~pl.col("item_id").str.starts_with(SEARCH))
+        return self._events(row, ("session_id",))
 
     def last_row(self) -> int:
         """See EventStore.last_row."""
@@ -318,6 +294,11 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise _explain(self.path, error) from error
 
+    def _events(self, row: int, sparse: Sequence[str]) -> pl.DataFrame:
+        with self._read() as db:
+            frame = read_events(db, row, sparse)
+        return frame.filter(~pl.col("item_id").str.starts_with(SEARCH))
+
     def _upsert(self, table: str, key: str, rows: TableRows) -> Added:
         given = attr.attributes_of(rows, key)
         with self._write() as db:
@@ -415,31 +396,6 @@ def _insert_events(
     columns = [chosen[name].to_list() for name in WRITTEN]
     names, places = ", ".join(WRITTEN), ", ".join("?" * len(WRITTEN))
     db.executemany(f"INSERT INTO events ({names}) VALUES ({places})", zip(*columns, strict=True))
-
-
-def _columns(cursor: sqlite3.Cursor) -> pl.DataFrame:
-    """All rows of a cursor, chunk by chunk, as typed columns."""
-    parts = [pl.DataFrame(schema=_READ_TYPES)]
-    while rows := cursor.fetchmany(_CHUNK):
-        parts.append(pl.DataFrame(rows, schema=_READ_TYPES, orient="row"))
-    return pl.concat(parts)
-
-
-def _names(db: sqlite3.Connection, table: str, keys: pl.Series) -> pl.Series:
-    """Outside ids of keys, (n,)."""
-    if len(keys) <= _FEW:
-        query = f"SELECT key, id FROM {table} WHERE key = ?"
-        rows = [db.execute(query, (key,)).fetchone() for key in keys.unique().to_list()]
-    else:
-        rows = db.execute(f"SELECT key, id FROM {table} ORDER BY key").fetchall()
-    lookup = pl.DataFrame(
-        {
-            "key": pl.Series([row[0] for row in rows], dtype=pl.Int64),
-            "id": pl.Series([row[1] for row in rows], dtype=pl.String),
-        }
-    )
-    joined = pl.DataFrame({"key": keys}).join(lookup, on="key", how="left", maintain_order="left")
-    return joined["id"]
 
 
 def _merge(db: sqlite3.Connection, table: str, ident: str, given: attr.Attributes) -> bool:
