@@ -7,7 +7,7 @@ import pytest
 
 from intently.schema import EVENT_CODES
 from intently.serving.online.counters import HALF_LIVES_DAYS, Counters
-from intently.serving.online.covisits import Neighbours
+from intently.serving.online.covisits import Neighbours, _heaviest
 from intently.serving.online.decay import DecayedCounts
 from intently.serving.online.visits import SESSION_S, Visits
 
@@ -157,3 +157,33 @@ def test_memory_is_bounded_by_items_and_users_not_by_events() -> None:
         sizes.append(counters.n_bytes)
     assert sizes[1] == sizes[2]
     assert sizes[2] <= 500 * 2 * (2 * 32 * 8 + 4 + 8 * 8)
+
+
+@pytest.mark.parametrize("distinct", [2, 7, 10_000])
+def test_a_full_row_keeps_the_heaviest_and_of_equal_ones_the_first(distinct: int) -> None:
+    random = np.random.default_rng(distinct)
+    lengths = np.array([3, 9, 8, 16, 17, 300, 0, 33, 1000, 12, 64])
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    weights = random.integers(0, distinct, indptr[-1]).astype(np.float32)
+    full = np.flatnonzero(lengths > 8)
+    kept = _heaviest(indptr, weights, full, 8)
+    expected = [
+        np.sort(indptr[r] + np.argsort(-weights[indptr[r] : indptr[r + 1]], kind="stable")[:8]) for r in full
+    ]
+    assert kept.tolist() == np.concatenate(expected).tolist()
+    assert len(_heaviest(indptr, weights, full[:0], 8)) == 0
+
+
+def test_a_first_batch_keeps_the_heaviest_neighbours_best_first() -> None:
+    table, random = Neighbours(28.0, width=4), np.random.default_rng(0)
+    ones, others = random.integers(0, 6, 500).astype(np.int32), random.integers(0, 50, 500).astype(np.int32)
+    moments = random.integers(0, 3, 500) * DAY
+    table.add(ones, others, moments)
+    sums = np.zeros((6, 50), np.float32)
+    np.add.at(sums, (ones, others), np.exp2((moments - moments[0]) / DAY / 28.0))
+    for one in range(6):
+        found = table.of(one)
+        assert list(found.values()) == pytest.approx(
+            (np.sort(sums[one])[::-1][:4] / sums[one].sum()).tolist(), rel=1e-4
+        )
+        assert sums[one][list(found)] == pytest.approx(np.sort(sums[one])[::-1][:4], rel=1e-4)

@@ -45,9 +45,11 @@ class Visits:
         everyone = np.concatenate([old_users, users])
         met = np.concatenate([self._items[old][held], items])
         when = np.concatenate([self._time_s[old][held], time_s])
-        order = np.lexsort((when, everyone))
-        fresh = order >= len(old_users)
-        everyone, met, when = everyone[order], met[order], when[order]
+        fresh = np.arange(len(everyone)) >= len(old_users)
+        if not _in_order(everyone, when):  # the log at start is
+            order = np.lexsort((when, everyone))
+            fresh = fresh[order]
+            everyone, met, when = everyone[order], met[order], when[order]
         made = _pairs(everyone, met, when, fresh, self.look_back)
         self._keep(everyone, met, when)
         return made
@@ -110,6 +112,12 @@ class Visits:
         items, time_s = np.zeros((room, self.look_back), np.int32), np.full((room, self.look_back), -np.inf)
         items[:have], time_s[:have] = self._items, self._time_s
         self._items, self._time_s = items, time_s
+
+
+def _in_order(users: IntArray, time_s: DoubleArray) -> bool:
+    """Whether events come by user and, of a user, by time."""
+    later, same = users[1:] > users[:-1], users[1:] == users[:-1]
+    return bool((later | (same & (time_s[1:] >= time_s[:-1]))).all())
 
 
 def _pairs(
