@@ -221,3 +221,51 @@ def test_the_figures_count_the_short_way_too(watched: tuple[int, list[str]]) -> 
         b'intently_request_seconds_count{route="/v1/events"}',
     ):
         assert after[name] == before.get(name, 0.0) + 3
+
+
+def test_a_head_that_came_before_is_known_and_its_body_still_judged(
+    watched: tuple[int, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, seen = watched
+    known: list[bytes] = []
+    enter_again = EventDoor._enter_again
+
+    def counted(door: EventDoor, short: Any, body: bytes) -> bool:
+        known.append(body)
+        return enter_again(door, short, body)
+
+    monkeypatch.setattr(EventDoor, "_enter_again", counted)
+    bodies = [json.dumps(USUAL | {"event_id": f"known-{n}"}).encode() for n in range(6)]
+    wrong = bodies[0].replace(b"click", b"clack")
+    first, second, third, fourth, fifth, sixth = (request(body, "X-Test: known") for body in bodies)
+    before = len(seen)
+    parts = [first, second, request(wrong, "X-Test: known"), third, fourth[:40], fourth[40:], fifth + sixth]
+    answers = exchange(port, parts, 7)
+    assert [answer[0].split()[1] for answer in answers] == [b"200"] * 2 + [b"422"] + [b"200"] * 4
+    assert [json.loads(answer[2]).get("accepted") for answer in answers] == [1, 1, None, 1, 1, 1, 1]
+    assert known == [bodies[1], wrong]  # what follows a request of the long way is parsed
+    assert answers[1][1].keys() == answers[0][1].keys()
+    assert len(seen) == before + 2  # the wrong one, and the one sent ahead
+    again = exchange(port, [request(bodies[0], "X-Test: known"), first], 2)
+    assert [json.loads(answer[2])["duplicates"] for answer in again] == [1, 1]
+    assert known[2:] == [bodies[0]]
+
+
+@pytest.mark.parametrize("split", [1, 40])
+def test_the_end_of_a_head_is_no_head(watched: tuple[int, list[str]], split: int) -> None:
+    port, _seen = watched
+    sent = request(json.dumps(USUAL).encode(), f"X-Test: {split}")
+    assert exchange(port, [sent[:split], sent[split:]], 1)[0][0].split()[1] == b"200"
+    assert exchange(port, [sent[:-1], sent[-1:] + sent], 2)[1][0].split()[1] == b"200"
+    for part in (sent[split:], sent[-1:] + sent):
+        answers = exchange(port, [sent, sent, part], 3)
+        assert [answer[0].split()[1] for answer in answers] == [b"200", b"200", b"400"]
+
+
+def test_a_head_with_a_key_is_judged_every_time(
+    watched: tuple[int, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, _seen = watched
+    monkeypatch.setattr(EventDoor, "_enter_again", lambda *_: pytest.fail("was not judged"))
+    shown = request(json.dumps(USUAL).encode(), "Authorization: Bearer some key or other")
+    assert [answer[0].split()[1] for answer in exchange(port, [shown, shown, shown], 3)] == [b"200"] * 3

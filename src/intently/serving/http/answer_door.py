@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from intently.errors import IntentlyError
 from intently.serving.answer.written import written
 from intently.serving.http.body import MAX_BYTES
-from intently.serving.http.express import JSON, LONG, RawHeaders, Short, raw
+from intently.serving.http.express import JSON, LONG, Again, RawHeaders, Short, raw
 from intently.serving.http.gate import Gate
 from intently.serving.shapes.answers import RecommendationQuery, RecommendationRequest
 from intently.serving.shapes.common import is_id
@@ -72,6 +72,10 @@ class AnswerDoor:
         self._label = LABELS[method]
         short.told(answer)
         return True
+
+    def again(self, _scope: dict[str, Any]) -> Again | None:
+        """A list is asked for in the head itself, so none comes twice for long."""
+        return None
 
     def answer(self, outcome: Any, dated: RawHeaders) -> tuple[int, bytes]:
         """200 and the list."""

@@ -4,13 +4,17 @@ A request that a door takes, that is whole in one piece and holds nothing unusua
 parsed and answered when the door has the answer. Anything else (a wrong key, a form, a broken body, one in
 parts, requests sent ahead) goes the long way through the application, as if this file did not exist; both
 answer the same, which tests check.
+
+Clients that keep a connection send the same head again and again. A head that a door took and that says all
+there is to judge is known by heart: the next request with the same bytes, behind one that was whole, is not
+parsed again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -24,6 +28,13 @@ LONG: Final = frozenset({b"content-encoding", b"origin", b"expect", b"upgrade", 
 """Headers of requests that want more than a short way knows."""
 
 
+Again = Callable[["Short", bytes], bool]
+"""As Door.enter, for a request with a head that was judged before."""
+
+MOST_HEADS: Final = 1000
+"""Heads that are known by heart; lengths of bodies are part of them."""
+
+
 class Door(Protocol):
     """Requests of one kind: may they in, are they plain, and what is answered."""
 
@@ -33,6 +44,10 @@ class Door(Protocol):
 
     def enter(self, short: Short, scope: dict[str, Any], body: bytes) -> bool:
         """Take the request, and see that `short.told` hears of it; False when it has to go the long way."""
+        ...
+
+    def again(self, scope: dict[str, Any]) -> Again | None:
+        """What takes later requests with the same head as one that was taken; None: each is judged anew."""
         ...
 
     def answer(self, outcome: Any, dated: RawHeaders) -> tuple[int, bytes]:
@@ -83,17 +98,28 @@ class Express(Connection):
     """A connection with the short way; `express` makes the class of a service."""
 
     doors: ClassVar[Sequence[Door]]
+    heads: ClassVar[dict[bytes, tuple[Door, Again, int]]]  # with the length of the body
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._parts: list[bytes] | None = None  # of a body that may go the short way
         self._door: Door | None = None
+        self._piece = b""  # bytes that came together, from the beginning of a request
+        self._steady = False  # the last request was whole, and nothing stood behind it
 
     def data_received(self, data: bytes) -> None:
         """What is not whole by now goes the long way, which knows how long to wait."""
+        if self._steady and self._enter_again(data):
+            return
+        self._piece = data if self._whole else b""
         super().data_received(data)
         if self._parts is not None:
             self._go_long()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._steady = False
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """The head is whole: may the request go the short way?"""
@@ -123,11 +149,39 @@ class Express(Connection):
         parts, self._parts = self._parts, None
         self.head_is_whole()
         self.message_is_whole()
-        if door.enter(short, self.scope, b"".join(parts)):  # type: ignore[arg-type]
-            return  # a door may have answered by now
+        body = b"".join(parts)
+        if door.enter(short, self.scope, body):  # type: ignore[arg-type]
+            self._learn(door, body)  # a door may have answered by now
+            return
         self.cycle, self._parts = before, parts
         self._go_long()
         super().on_message_complete()
+
+    def _learn(self, door: Door, body: bytes) -> None:
+        """Know the head by heart, where the request came alone and in one piece."""
+        head = self._piece[: -len(body)]
+        alone = self._piece.endswith(body) and head.find(b"\r\n\r\n") + 4 == len(head)
+        if body and alone and (again := door.again(self.scope)) is not None:  # type: ignore[arg-type]
+            if len(self.heads) >= MOST_HEADS:
+                self.heads.clear()
+            self.heads[head] = door, again, len(body)
+            self._steady = True
+
+    def _enter_again(self, data: bytes) -> bool:
+        """Take a request that begins with a known head; False when it has to be parsed."""
+        end = data.find(b"\r\n\r\n") + 4
+        found = self.heads.get(data[:end])
+        if found is None or len(data) - end != found[2] or self._working:
+            return False
+        if self.flow.write_paused or self.transport.is_closing():
+            return False
+        short = Short(self, found[0])
+        before, self.cycle = self.cycle, short  # type: ignore[assignment]
+        self._unset_keepalive_if_required()
+        if found[1](short, data[end:]):
+            return True
+        self.cycle = before
+        return False
 
     def _is_free(self) -> bool:
         """Whether nothing else is being answered here, and the client takes its answers."""
@@ -151,7 +205,7 @@ class Express(Connection):
 
 def express(doors: Sequence[Door], max_open: int = Connection.max_open) -> type[Express]:
     """The class of connections that lead to these doors, and how many of them there may be."""
-    return type("ExpressToDoors", (Express,), {"doors": doors, "max_open": max_open})
+    return type("ExpressToDoors", (Express,), {"doors": doors, "heads": {}, "max_open": max_open})
 
 
 def raw(headers: RawHeaders, body: bytes) -> bytes:

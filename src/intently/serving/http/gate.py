@@ -153,6 +153,10 @@ class Gate:
         scope["caller"] = caller
         return None
 
+    def has_room(self) -> bool:
+        """Whether one more request may be worked on now."""
+        return not self._late(time.perf_counter()) and self._busy < self._doors.limits.at_once
+
     def _late(self, now_s: float) -> bool:
         """Whether requests that came together have been worked on for TURN_S: the rest must come again.
 
