@@ -27,7 +27,7 @@ def adjust(engine: Engine, draft: Draft) -> None:
         draft.view.at_s,
         done.items[-LOOK_BACK:],
         draft.numbers[:n],
-        np.nan_to_num(draft.scores[:n], nan=-np.inf, neginf=-np.inf),
+        np.where(np.isfinite(draft.scores[:n]), draft.scores[:n], -np.inf),
         draft.calibrated,
     )
     ranked = engine.online.rank(draft.view.user, asked)

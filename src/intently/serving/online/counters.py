@@ -126,7 +126,7 @@ class Counters:
         The last is of the whole shop by the short half-life.
         """
         self.settle()
-        counts, totals = self.popularity.of(items, at_s), self.popularity.totals(at_s)
+        counts, totals = self.popularity.both(items, at_s)
         # a busy week of the whole shop is no trend of an item
         busy = float(totals[SHORT] / totals[LONG]) if totals[LONG] > 0 else 1.0
         trend = np.log((counts[:, SHORT] + EVEN) / (counts[:, LONG] * busy + EVEN))

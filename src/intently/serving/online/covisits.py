@@ -81,9 +81,12 @@ class Neighbours:
         if not len(items) or max(items.tolist()) >= len(self._totals):
             items = items[items < len(self._totals)]
         totals = self._totals[items]
-        if not np.logical_or.reduce(totals):
+        if not len(items) or not np.maximum.reduce(totals) > 0:
             return np.zeros(len(candidates), np.float32)
-        scale = np.divide(1.0 / len(items), totals, out=np.zeros_like(totals), where=totals > 0)
+        if np.minimum.reduce(totals) > 0:
+            scale = (1.0 / len(items)) / totals
+        else:
+            scale = np.divide(1.0 / len(items), totals, out=np.zeros_like(totals), where=totals > 0)
         others = self._others.take(items, axis=0).ravel()
         shares = self._weights.take(items, axis=0)
         shares *= scale[:, None]

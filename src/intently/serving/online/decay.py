@@ -95,12 +95,23 @@ class DecayedCounts:
 
     def of(self, items: IntArray, at_s: float) -> DoubleArray:
         """(items, half-lives): decayed events of each item as of `at_s`; 0 for items never met."""
+        return self._of(items, self._scales(at_s))
+
+    def both(self, items: IntArray, at_s: float) -> tuple[DoubleArray, DoubleArray]:
+        """What `of` and `totals` say of one moment."""
+        scales = self._scales(at_s)
+        return self._of(items, scales), self._totals * scales
+
+    def _of(self, items: IntArray, scales: DoubleArray) -> DoubleArray:
         sums = self._sums
         if not len(sums):
             return np.zeros((len(items), len(self)))
         found: DoubleArray = sums.take(items, axis=0, mode="clip")  # the last row is no item's
-        found *= [origin.scale(at_s) for origin in self._origins]
+        found *= scales
         return found
+
+    def _scales(self, at_s: float) -> DoubleArray:
+        return np.array([origin.scale(at_s) for origin in self._origins])
 
     def top(self, column: int, n: int) -> IntArray:
         """The `n` items with the largest counts of one half-life, best first; fewer where fewer were met."""
@@ -112,7 +123,7 @@ class DecayedCounts:
 
     def totals(self, at_s: float) -> DoubleArray:
         """(half-lives,): decayed events of the whole shop."""
-        return np.multiply(self._totals, [origin.scale(at_s) for origin in self._origins], dtype=np.float64)
+        return np.asarray(self._totals * self._scales(at_s), np.float64)
 
     def first_s(self, items: IntArray) -> DoubleArray:
         """When each item was first met; infinity for never."""

@@ -78,7 +78,7 @@ class Facts:
         return Facts(category, np.concatenate([self.price, np.zeros(more, np.float32)]))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for an answer, and nothing changes it
 class Question:
     """One user now, the candidates, and what the frozen model says of them, best first.
 
@@ -197,7 +197,7 @@ def _own(
     visit[1:] = age_days[1:] != age_days[:-1]
     visits = np.log(visit @ decayed + 1.0)[:, None]
     at = _PLACES.find(asked.candidates, items, n_items)
-    kept = np.flatnonzero(at >= 0)
+    kept = (at >= 0).nonzero()[0]
     if not len(kept):  # the usual case where nothing is met twice
         out[row + 3 : row + 6] = _NONE - visits + 3.0
         return
@@ -209,10 +209,10 @@ def _own(
     last, first = np.zeros(m), np.zeros(m)
     last[at] = ages  # later events overwrite earlier ones
     first[at[::-1]] = ages[::-1]
-    met = np.flatnonzero(times)
+    met = times.nonzero()[0]
     out[_AT["met"], met] = 1.0
     out[_AT["since"], met] = np.log(np.maximum(last[met], 0.0) + 1.0) * 0.25
-    often = np.flatnonzero((times > 1) & (first > last))
+    often = ((times > 1) & (first > last)).nonzero()[0]
     if len(often):
         begun, late = first[often], last[often]
         ratio = (late + 0.5) / ((begun - late) / (times[often] - 1) + 0.5)

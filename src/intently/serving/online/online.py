@@ -180,7 +180,7 @@ class Online:
             self._wait(user, asked, table)
         if not speaks:
             return None
-        order = np.argsort(-log_odds, kind="stable")
+        order = (-log_odds).argsort(kind="stable")
         if asked.calibrated:
             return Ranked(order, self.curve.of(log_odds[order]))
         return Ranked(order, np.sort(asked.scores)[::-1])
