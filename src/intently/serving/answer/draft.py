@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import repeat
 from typing import Final
 
 import numpy as np
@@ -125,14 +126,14 @@ class Draft:
         """Take out the candidates where `mask` is true; `stage` says who did."""
         left = (~mask).nonzero()[0]
         if len(left) < len(mask):
-            self.dropped += [(number, stage) for number in self.numbers[mask].tolist()]
+            self.dropped += zip(self.numbers[mask].tolist(), repeat(stage))
             self.reorder(left)
 
     def barred(self, numbers: IntArray) -> None:
         """Note which candidates the bars took out, by the first bar that does."""
         left = numbers
         if len(self.bars) == 1 and self.force is None:  # nothing else can have taken them out
-            self.dropped += [(number, self.bars[0].stage) for number in left.tolist()]
+            self.dropped += zip(left.tolist(), repeat(self.bars[0].stage))
             return
         for bar in self.bars:
             if not len(left):

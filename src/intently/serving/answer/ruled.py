@@ -132,7 +132,8 @@ def _cap(engine: Engine, draft: Draft, caps: list[Capping], pins: list[Pinning])
             candidates.by_model(draft, draft.judged)
         fill(engine, draft)
     draft.allowed = allowed
-    draft.dropped = list(dict.fromkeys(draft.dropped))  # each round looks at the same barred items
+    if before >= 0:  # each further round looks at the same barred items
+        draft.dropped = list(dict.fromkeys(draft.dropped))
 
 
 def _trim(draft: Draft, cap: Capping, held: IntArray) -> None:

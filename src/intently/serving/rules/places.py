@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 
 import numpy as np
 
@@ -22,16 +23,18 @@ def boosted(scores: DoubleArray, sources: ByteArray, multiply: DoubleArray, add:
     >>> boosted(scores, np.zeros(3, np.uint8), double_last, np.zeros(3)).tolist()
     [2, 0, 1]
     """
-    unknown, codes = np.isnan(scores), sources.tobytes()
+    low, codes = float(np.minimum.reduce(scores, initial=0.0)), sources.tobytes()
     borders = _NO_BORDERS
     if codes.count(codes[:1]) != len(codes):
         borders = np.flatnonzero(sources[1:] != sources[:-1]) + 1
-    if np.logical_or.reduce(unknown):
+    if isnan(low):  # one of them is
+        unknown = np.isnan(scores)
         place = np.arange(len(scores))
         first = np.concatenate([[0], borders])[np.searchsorted(borders, place, side="right")]
         scores = np.where(unknown, 1.0 / (place - first + 1.0), scores)
+        low = float(np.minimum.reduce(scores, initial=0.0))
     moved = scores * multiply
-    if np.minimum.reduce(scores, initial=0.0) < 0.0:
+    if low < 0.0:
         moved = np.where(scores >= 0.0, moved, scores / multiply)
     moved += add
     if not len(borders):
