@@ -1,0 +1,131 @@
+"""How soon is what has just happened in the answers?
+
+    python benchmarks/freshness.py                      # a drawn shop of 12,000 items
+    python benchmarks/freshness.py --home shop          # a copy of a shop of your own, with `vectors`
+
+events  one client posts a click and asks for the user's list next, `--events` times: milliseconds from the
+        first byte of the event to the last of the list, and how many of the lists have changed; the event is
+        on disk by then. A list that stays the same though an item was clicked that it held is told apart.
+items   one item after another is put, its title a known one's and two words more; seconds from the first byte
+        of it until a list of its own category names it, with the language model reading titles. The lists are
+        asked for one after the other, so an item may have been there a little sooner.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import polars as pl
+
+import shop_home
+from intently.config import Settings
+from intently.data import Dataset
+from intently.language import TextEncoder, choose_encoder
+from intently.language.catalogue import texts_of
+from record import record
+from service import OURS, copied, sample_users, served
+
+KINDS = ("tea", "soap", "lamp", "chair", "bread", "shirt", "knife", "towel", "candle", "pan")
+LOOKS = ("green", "small", "wooden", "soft", "bright", "plain", "heavy", "striped", "old", "round")
+WAIT_S = 30.0
+
+
+def main() -> None:
+    """Both questions."""
+    wanted = parser().parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        home = copied(wanted.home, Path(scratch)) if wanted.home else made_up(Path(scratch))
+        if wanted.home:
+            shutil.copytree(wanted.home / "vectors", home / "vectors")
+        with served(OURS, home) as (address, _), httpx.Client(base_url=address, timeout=60) as client:
+            users = sample_users(address, 2000, wanted.seed)
+            shop = client.get("/v1/shop").json()
+            facts = {name: shop[name] for name in ("model", "n_items", "n_users", "n_events")}
+            for case in (of_events, of_items):
+                row = facts | case(client, users, wanted) | {"load_average": round(os.getloadavg()[0], 1)}
+                print(json.dumps(record("freshness", row, wanted.out)), flush=True)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    made.add_argument("--home", type=Path, default=None, help="a shop's folder; left out: one is drawn")
+    made.add_argument("--events", type=int, default=2000)
+    made.add_argument("--items", type=int, default=30)
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--out", type=Path, default=None, help="results file instead of the usual one")
+    return made
+
+
+def made_up(home: Path) -> Path:
+    """A drawn shop with titles, a live model, and vectors of the titles."""
+    shop = shop_home.dated(shop_home.drawn(12_000, 200_000))
+    names = list(shop.items.ids)
+    titles = [
+        f"{LOOKS[n % 10]} {LOOKS[n // 10 % 10]} {KINDS[n // 100 % 10]} {name}" for n, name in enumerate(names)
+    ]
+    kinds = [KINDS[n // 100 % 10] for n in range(len(names))]
+    table = shop.item_table.with_columns(title=pl.Series(titles), category=pl.Series(kinds))
+    shop = Dataset(shop.events, shop.users, shop.items, table, shop.user_table, None, shop.timed)
+    shop_home.make(shop, home, "covisit", {})
+    settings = Settings(home=home)
+    texts = texts_of(table)
+    TextEncoder(choose_encoder(texts, settings), speed=settings.speed, cache=home / "vectors").encode(texts)
+    return home
+
+
+def of_events(client: httpx.Client, users: list[str], wanted: argparse.Namespace) -> dict[str, Any]:
+    """From an event to the list behind it."""
+    draw = random.Random(wanted.seed)
+    took, changed = [], 0
+    for _ in range(wanted.events):
+        user = draw.choice(users)
+        before = listed(client, user)
+        body = {"user_id": user, "item_id": draw.choice(before), "event": "click"}
+        began = time.perf_counter()
+        client.post("/v1/events", json=body).raise_for_status()
+        after = listed(client, user)
+        took.append((time.perf_counter() - began) * 1e3)
+        changed += after != before
+    p50, p99 = np.percentile(took, [50, 99]).round(2).tolist()
+    return {"case": "events", "asked": len(took), "changed": changed, "p50_ms": p50, "p99_ms": p99}
+
+
+def listed(client: httpx.Client, user: str, n: int = 20) -> list[str]:
+    """The items of a list."""
+    answer = client.get(f"/v1/recommendations/{user}", params={"n": n}).raise_for_status()
+    return [item["item_id"] for item in answer.json()["items"]]
+
+
+def of_items(client: httpx.Client, users: list[str], wanted: argparse.Namespace) -> dict[str, Any]:
+    """From a new item to a list that names it."""
+    draw, took = random.Random(wanted.seed), []
+    for place in range(wanted.items + 1):
+        user = draw.choice(users)
+        like = client.get(f"/v1/items/{listed(client, user)[0]}").json()["attributes"]
+        title = f"{like['title']} brand new"
+        item = {"item_id": f"new-{place}", "title": title, "category": like["category"]}
+        began = time.perf_counter()
+        client.post("/v1/items", json=item).raise_for_status()
+        while item["item_id"] not in listed(client, user, 100):
+            if time.perf_counter() - began > WAIT_S:
+                raise SystemExit(f"{item} was not named within {WAIT_S:g} s")
+        took.append(time.perf_counter() - began)
+    first, later = took[0], sorted(took[1:])
+    return {"case": "items", "asked": len(later), "first_s": round(first, 3)} | {
+        "p50_s": round(later[len(later) // 2], 3), "max_s": round(later[-1], 3),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
