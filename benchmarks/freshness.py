@@ -109,11 +109,14 @@ def listed(client: httpx.Client, user: str, n: int = 20) -> list[str]:
 
 def of_items(client: httpx.Client, users: list[str], wanted: argparse.Namespace) -> dict[str, Any]:
     """From a new item to a list that names it."""
-    draw, took = random.Random(wanted.seed), []
+    draw, took, used = random.Random(wanted.seed), [], set[str]()
     for place in range(wanted.items + 1):
         user = draw.choice(users)
-        like = client.get(f"/v1/items/{listed(client, user)[0]}").json()["attributes"]
+        known = next(name for name in listed(client, user) if name not in used)
+        used.add(known)  # many of the same would crowd each other out of the list
+        like = client.get(f"/v1/items/{known}").json()["attributes"]
         title = f"{like['title']} brand new"
+        used.add(f"new-{place}")
         item = {"item_id": f"new-{place}", "title": title, "category": like["category"]}
         began = time.perf_counter()
         client.post("/v1/items", json=item).raise_for_status()
