@@ -7,7 +7,7 @@ logarithms of it, which add up.
 """
 
 from intently.features.facts import ItemFacts
-from intently.features.habits import HABITS, habits
+from intently.features.habits import HABITS, TOLD_IN, habits
 from intently.features.pairs import PAIR_FEATURES, pair_features
 
-__all__ = ["HABITS", "PAIR_FEATURES", "ItemFacts", "habits", "pair_features"]
+__all__ = ["HABITS", "PAIR_FEATURES", "TOLD_IN", "ItemFacts", "habits", "pair_features"]

@@ -28,6 +28,29 @@ HABITS = (
 )  # fmt: skip
 """Column names of `habits`, in order."""
 
+_AS = {
+    "met": "own_times", "multi": "own_times", "times": "own_times", "share": "own_share_of_baskets",
+    "age": "own_last_age_days", "steps": "own_baskets_since", "buyers": "item_buyers",
+    "rebuys": "item_rebuy_share", "rebuy_gap": "item_rebuy_gap_days", "item_age": "item_age_days",
+    "item_idle": "item_idle_days", "price": "item_price", "price_ratio": "item_price_ratio",
+    **dict.fromkeys(("age_item_gap", "age_user_gap", "overdue"), "own_overdue"),
+    **{f"level{level}_own": f"level{level}_item_share" for level in range(LEVELS)},
+    **{f"level{level}_share": f"level{level}_share_28d" for level in range(LEVELS)},
+    **{f"decayed_{days}d": f"own_decayed_{days}d" for days in (7, 28, 90)},
+    **{f"share_{days}d": f"own_share_{days}d" for days in (28, 90)},
+    **{f"pop_{days}d": f"item_pop_{days}d" for days in (7, 28, 90)},
+}  # fmt: skip
+
+
+def _told_in(habit: str) -> str:
+    plain = habit if habit == "met" else habit.removeprefix("met_").removeprefix("ub_")
+    plain = plain.removesuffix("2")  # a square
+    return _AS.get(plain, plain)
+
+
+TOLD_IN = {habit: _told_in(habit) for habit in HABITS}
+"""Habit -> the column of `pair_features`, or of neighbours ("near", "rare"), that it is made of."""
+
 _AT = {name: place for place, name in enumerate(PAIR_FEATURES)}
 
 

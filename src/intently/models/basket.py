@@ -14,7 +14,7 @@ horizon, candidates and facts as of the moment, gains by how many baskets an ite
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from scipy import sparse
@@ -218,7 +218,6 @@ class Basket(Recommender):
     # -- keeping -------------------------------------------------------------------------------
 
     def _state(self) -> State:
-        tastes = self.near.tastes
         trees = self.trees.model_to_string() if self.trees else ""
         return {
             "trees": np.frombuffer(trees.encode(), np.uint8),
@@ -229,10 +228,7 @@ class Basket(Recommender):
             "facts": self.facts.facts,
             "levels": self.facts.levels,
             "level_sizes": np.array(self.facts.level_sizes, np.int64),
-            "rarity": self.near.rarity,
-            "tastes": tastes.data,
-            "tastes_at": tastes.indices.astype(np.int32),
-            "tastes_ptr": tastes.indptr.astype(np.int64),
+            **self.near.state(),
         }
 
     def _restore(self, state: State) -> None:
@@ -247,9 +243,7 @@ class Basket(Recommender):
             self.trees = lightgbm.Booster(model_str=text)
         sizes = tuple(int(size) for size in state["level_sizes"])
         self.facts = ItemFacts(state["facts"], state["levels"], sizes)
-        parts: tuple[Any, ...] = (state["tastes"], state["tastes_at"], state["tastes_ptr"])
-        tastes = sparse.csr_matrix(parts, shape=(len(parts[2]) - 1, self.n_items))
-        self.near = Neighbours(tastes, state["rarity"], self.half_life_days, self.neighbours)
+        self.near = Neighbours.restored(state, self.n_items, self.half_life_days, self.neighbours)
 
 
 def _trees(tables: list[FloatArray], bought: BoolArray, rounds: int, seed: int) -> lightgbm.Booster:

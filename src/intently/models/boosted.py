@@ -3,7 +3,9 @@
 Gradient-boosted trees (LightGBM, Ke et al. 2017) on point-in-time features learn P(target event within
 the horizon); two_stage.py makes the tables and calibrates. We differ from the usual two-stage ranker in
 that one model gives both the order and the probability: the loss is log loss, not a ranking loss
-(measured: the same NDCG, and calibrated), recalibrated on users whom no tree has seen (Platt 1999).
+(measured: the same NDCG, and calibrated), recalibrated on users whom no tree has seen (Platt 1999). And the
+trees do not start from a constant but from a linear score of habits (habit_score.py), so that a shop with few
+pairs is ranked by what few pairs can teach; log-odds are the sum of both.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import numpy as np
 from intently import progress
 from intently.data import Histories
 from intently.models.base import State
+from intently.models.calibration import platt
+from intently.models.habit_score import HabitScore
 from intently.models.space import Int, Space
 from intently.models.tables import Pairs, Table
 from intently.models.two_stage import TwoStage
@@ -31,6 +35,10 @@ LEAVES = 31
 """Of one tree; 7, 15 and 63 rank no better (docs/LOG.md)."""
 
 
+RIDGE = 30.0
+"""Penalty on the leaves; without it trees unlearn the score that they start from (docs/LOG.md)."""
+
+
 class Boosted(TwoStage):
     """Boosted trees over candidates; settings that are not told here are those of `TwoStage`.
 
@@ -39,6 +47,7 @@ class Boosted(TwoStage):
     """
 
     name = "boosted"
+    neighbours = True
     SPACE: ClassVar[Space] = {"n_new": Int(10, 60), "rounds": Int(50, 600, log=True)}
 
     def __init__(
@@ -55,6 +64,8 @@ class Boosted(TwoStage):
     ) -> None:
         super().__init__(inner, horizon_days, cuts, n_new, max_rows, text, target, seed)
         self.rounds = rounds
+        self.habit = HabitScore.none()
+        self.start: DoubleArray = np.array([1.0, 0.0])  # slope and shift that make log-odds of the habit score
         self.booster: lightgbm.Booster | None = None
 
     # -- learning ------------------------------------------------------------------------------
@@ -63,13 +74,17 @@ class Boosted(TwoStage):
         """Trees on most users, stopped by the rest."""
         import lightgbm
 
+        names = self._ready().names
         labels = np.concatenate([part.labels for part in seen])
-        train = lightgbm.Dataset(
-            [part.pairs.features for part in seen], labels, feature_name=self._ready().names
-        )
+        self.habit, self.start = HabitScore.learn(seen, names), np.array([1.0, 0.0])
+        self.start = platt(np.concatenate([self._first(part.pairs) for part in seen]), labels)
+        first = np.concatenate([self._first(part.pairs) for part in seen])
+        tables = [part.pairs.features for part in seen]
+        train = lightgbm.Dataset(tables, labels, feature_name=names, init_score=first)
         check = np.concatenate([part.pairs.features for part in held])
         check_labels = np.concatenate([part.labels for part in held])
-        valid = lightgbm.Dataset(check, check_labels, reference=train)
+        check_first = np.concatenate([self._first(part.pairs) for part in held])
+        valid = lightgbm.Dataset(check, check_labels, reference=train, init_score=check_first)
         settings = {
             "objective": "binary",
             "learning_rate": 0.06,
@@ -78,6 +93,7 @@ class Boosted(TwoStage):
             "feature_fraction": 0.5,
             "bagging_fraction": 0.7,
             "bagging_freq": 1,
+            "lambda_l2": RIDGE,
             "seed": self.seed,
             "deterministic": True,
             "force_row_wise": True,
@@ -93,25 +109,41 @@ class Boosted(TwoStage):
         assert self.booster is not None  # fit and load both set it
         return self.booster
 
+    def _first(self, pairs: Pairs) -> DoubleArray:
+        """(pairs,): what the trees start from."""
+        first: DoubleArray = self.start[1] + self.start[0] * self.habit.of(pairs.features, self._ready().names)
+        return first
+
     def _log_odds(self, pairs: Pairs) -> DoubleArray:
         threads = 1 if len(pairs) < FEW_ROWS else 0  # waking threads costs more than a list's worth of rows
         raw = self._trees().predict(pairs.features, raw_score=True, num_threads=threads)
-        return np.asarray(raw, np.float64)
+        return self._first(pairs) + np.asarray(raw, np.float64)
 
     def _effects(self, histories: Histories, pairs: Pairs) -> DoubleArray:
-        """TreeSHAP."""
+        """TreeSHAP, and beside it the parts of the score that the trees start from."""
         shap = self._trees().predict(pairs.features, pred_contrib=True, num_threads=1)
-        return np.asarray(shap, np.float64)[:, :-1]
+        shap = np.array(shap, np.float64)[:, :-1]
+        shap += self.start[0] * self.habit.effects(pairs.features, self._ready().names)
+        return shap
 
     # -- keeping -------------------------------------------------------------------------------
 
     def _state(self) -> State:
         booster = self._trees()
         text = booster.model_to_string(num_iteration=booster.best_iteration)
-        return {**super()._state(), "trees": np.frombuffer(text.encode(), np.uint8)}
+        return {
+            **super()._state(),
+            "trees": np.frombuffer(text.encode(), np.uint8),
+            "habit.weights": self.habit.weights,
+            "habit.means": self.habit.means,
+            "start": self.start,
+        }
 
     def _restore(self, state: State) -> None:
         import lightgbm
 
         super()._restore(state)
+        if "start" in state:  # older models have none
+            self.habit = HabitScore(state["habit.weights"], state["habit.means"])
+            self.start = state["start"]
         self.booster = lightgbm.Booster(model_str=state["trees"].tobytes().decode())

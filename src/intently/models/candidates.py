@@ -2,7 +2,8 @@
 
 Candidates of a history: what it met, the best unmet items of each inner model, and what is popular.
 Features of a pair: point-in-time counts (features.pair_features), each inner model's score and its
-standing among the candidates, and how well the item's text matches what the history reads like.
+standing among the candidates, how well the item's text matches what the history reads like, and how much
+the nearest users meet it (neighbours.py), where the model asks for that.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from intently.data import Histories
 from intently.features import PAIR_FEATURES, ItemFacts, pair_features
 from intently.models.base import Recommender
+from intently.models.neighbours import Neighbours, values_at
 from intently.models.ranking import top_k
 from intently.schema import BoolArray, FloatArray, IntArray, LongArray
 
@@ -31,19 +33,22 @@ class PairMaker:
         popular: IntArray,
         vectors: FloatArray | None,
         n_new: int,
+        near: Neighbours | None = None,
     ) -> None:
         self.inner = dict(inner)
         self.facts = facts
         self.popular = popular  # best first
         self.vectors = vectors
         self.n_new = n_new
+        self.near = near
 
     @property
     def names(self) -> list[str]:
         """Column names of `make`'s table."""
         scored = [f"{name}_{part}" for name in self.inner for part in ("score", "standing")]
         text = ["text_match"] if self.vectors is not None else []
-        return [*PAIR_FEATURES, "own_standing", *scored, *text]
+        near = ["near", "rare"] if self.near is not None else []
+        return [*PAIR_FEATURES, "own_standing", *scored, *near, *text]
 
     def make(
         self, histories: Histories, items: Sequence[Sequence[int]] | None = None
@@ -100,6 +105,8 @@ class PairMaker:
             values = _finite(given[rows, items])
             others = values if same else _finite(given[pool_rows, pool])
             columns += [values[:, None], standing(values, rows, others, pool_rows)[:, None]]
+        if self.near is not None:
+            columns += [values_at(met, rows, items)[:, None] for met in self.near.met(histories)]
         if self.vectors is not None:
             columns.append(self._text_match(histories, rows, items)[:, None])
         return np.concatenate(columns, axis=1, dtype=np.float32)

@@ -8,7 +8,8 @@ its own is taken for the same user and says nothing.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 from scipy import sparse
@@ -49,6 +50,24 @@ class Neighbours:
         buyers = np.bincount(met.indices, minlength=n_items)
         rarity = np.log(max(len(known), 1) / np.maximum(buyers, 1)).astype(np.float32)
         return cls(_unit(strongest(met, WIDE)), rarity, half_life_days, nearest)
+
+    def state(self) -> dict[str, np.ndarray[Any, Any]]:
+        """What `restored` takes."""
+        return {
+            "rarity": self.rarity,
+            "tastes": self.tastes.data,
+            "tastes_at": self.tastes.indices.astype(np.int32),
+            "tastes_ptr": self.tastes.indptr.astype(np.int64),
+        }
+
+    @classmethod
+    def restored(
+        cls, state: Mapping[str, np.ndarray[Any, Any]], n_items: int, half_life_days: float, nearest: int
+    ) -> Neighbours:
+        """What `state` told."""
+        parts: tuple[Any, ...] = (state["tastes"], state["tastes_at"], state["tastes_ptr"])
+        tastes = sparse.csr_matrix(parts, shape=(len(parts[2]) - 1, n_items))
+        return cls(tastes, state["rarity"], half_life_days, nearest)
 
     def met(self, histories: Histories) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
         """Sparse (batch, n_items), twice: mean taste of the nearest, by all items and by rare ones."""

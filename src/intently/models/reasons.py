@@ -19,7 +19,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "popular": ("item_pop", "item_trend", "item_buyers", "item_idle", "popular_"),
     "staple": ("item_rebuy",),
     "price": ("item_price",),
-    "together": ("linear_", "covisit_", "blend_"),
+    "together": ("linear_", "covisit_", "blend_", "near", "rare"),
     "next": ("sequence_",),
     "text": ("text_match", "content_"),
 }

@@ -9,8 +9,12 @@ import numpy as np
 from intently.data import Dataset
 from intently.schema import BoolArray, FloatArray, IntArray, LongArray
 
-HELD_SHARE = 0.1
-"""Users kept from learning, for early stopping and for the calibration."""
+HELD_SHARE, LEAST_HELD, MOST_HELD_SHARE = 0.1, 60, 0.33
+"""Users kept from learning, for early stopping and for the calibration.
+
+A share of them, but at least LEAST_HELD where that is no more than MOST_HELD_SHARE: two numbers of a curve
+that are read off fifteen users differ from what they should be by a tenth (docs/LOG.md).
+"""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ def wanted_keys(future: Dataset, n_items: int, target: str) -> LongArray:
 def apart(tables: list[Table], seed: int) -> tuple[list[Table], list[Table]]:
     """Pairs of most users and of the held ones; `tables` is emptied as it is read, to save memory."""
     users = np.unique(np.concatenate([part.users for part in tables]))
-    held_users = _some(users, HELD_SHARE, seed) if len(users) > 1 else users[:0]
+    share = max(HELD_SHARE, min(MOST_HELD_SHARE, LEAST_HELD / len(users)))
+    held_users = _some(users, share, seed)
     seen: list[Table] = []
     held: list[Table] = []
     while tables:

@@ -23,9 +23,13 @@ from intently.features import ItemFacts
 from intently.models.base import Recommender, State
 from intently.models.calibration import best_f1, platt, shift_to, sigmoid
 from intently.models.candidates import PairMaker
+from intently.models.neighbours import Neighbours
 from intently.models.reasons import FAMILIES, Reason, reasons
 from intently.models.tables import Pairs, Table, apart, wanted_keys
 from intently.schema import EVENT_CODES, BoolArray, DoubleArray, FloatArray, IntArray, LongArray
+
+NEAR_HALF_LIFE_DAYS, NEAREST = 90.0, 50
+"""Of what a user is like, and how many near ones count: those of `basket`."""
 
 OUTSIDE_USERS, OUTSIDE_ITEMS = 200, 100
 """Held-back users, and items drawn for each, that say how likely an item is which is no candidate."""
@@ -42,6 +46,7 @@ class TwoStage(Recommender):
     """
 
     calibrated = True
+    neighbours = False  # whether a pair also says how much the nearest users meet the item
 
     def __init__(
         self,
@@ -144,7 +149,11 @@ class TwoStage(Recommender):
         vectors = None
         if self.text and dataset.vectors is not None:  # rounded as they are saved: same answers after load
             vectors = dataset.vectors.astype(np.float16).astype(np.float32)
-        self.maker = PairMaker(self.models, facts, popular, vectors, self.n_new)
+        near = None
+        if self.neighbours:
+            everyone = dataset.histories()
+            near = Neighbours.of(everyone, dataset.n_items, NEAR_HALF_LIFE_DAYS, NEAREST, self.seed)
+        self.maker = PairMaker(self.models, facts, popular, vectors, self.n_new, near)
 
     def _table(self, dataset: Dataset, cut: int, target: str) -> list[Table]:
         """Pairs as of the cut, labelled by the horizon after it; cut 0 is the latest."""
@@ -283,6 +292,8 @@ class TwoStage(Recommender):
         }
         if maker.vectors is not None:
             state["vectors"] = maker.vectors.astype(np.float16)
+        if maker.near is not None:
+            state |= {f"near.{name}": value for name, value in maker.near.state().items()}
         return state
 
     def _restore(self, state: State) -> None:
@@ -291,7 +302,9 @@ class TwoStage(Recommender):
         sizes = tuple(int(size) for size in state["level_sizes"])
         facts = ItemFacts(state["facts"], state["levels"], sizes)
         vectors = state["vectors"].astype(np.float32) if "vectors" in state else None
-        self.maker = PairMaker(self.models, facts, state["popular"], vectors, self.n_new)
+        told = {name[5:]: value for name, value in state.items() if name.startswith("near.")}
+        near = Neighbours.restored(told, len(facts.facts), NEAR_HALF_LIFE_DAYS, NEAREST) if told else None
+        self.maker = PairMaker(self.models, facts, state["popular"], vectors, self.n_new, near)
 
     def save(self, folder: Path) -> None:
         """Write this model and, under inner/, the models it draws on."""
