@@ -269,3 +269,22 @@ def test_a_head_with_a_key_is_judged_every_time(
     monkeypatch.setattr(EventDoor, "_enter_again", lambda *_: pytest.fail("was not judged"))
     shown = request(json.dumps(USUAL).encode(), "Authorization: Bearer some key or other")
     assert [answer[0].split()[1] for answer in exchange(port, [shown, shown, shown], 3)] == [b"200"] * 3
+
+
+@pytest.mark.parametrize(("body_s", "long"), [(20.0, 0), (0.0, 1)])
+def test_a_body_just_behind_its_head_goes_the_short_way(
+    watched: tuple[int, list[str]], monkeypatch: pytest.MonkeyPatch, body_s: float, long: int
+) -> None:
+    port, seen = watched
+    monkeypatch.setattr("intently.serving.http.express.BODY_S", body_s)
+    body = json.dumps(USUAL | {"event_id": f"behind {body_s}"}).encode()
+    head = request(body)[: -len(body)]
+    before = len(seen)
+    answers = exchange(port, [head, body, head, body], 2)
+    assert [json.loads(answer[2])["accepted"] for answer in answers] == [1, 0]
+    assert len(seen) == before + 2 * long
+    wrong = body.replace(b"click", b"clack")
+    assert [answer[0].split()[1] for answer in exchange(port, [head, wrong, head, body], 2)] == [
+        b"422",
+        b"200",
+    ]

@@ -31,6 +31,9 @@ LONG: Final = frozenset({b"content-encoding", b"origin", b"expect", b"upgrade", 
 Again = Callable[["Short", bytes], bool]
 """As Door.enter, for a request with a head that was judged before."""
 
+BODY_S: Final = 0.01
+"""How long a body may come behind its head and still go the short way: most clients send them one by one."""
+
 MOST_HEADS: Final = 1000
 """Heads that are known by heart; lengths of bodies are part of them."""
 
@@ -106,6 +109,7 @@ class Express(Connection):
         self._door: Door | None = None
         self._piece = b""  # bytes that came together, from the beginning of a request
         self._steady = False  # the last request was whole, and nothing stood behind it
+        self._body_timer: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
         """What is not whole by now goes the long way, which knows how long to wait."""
@@ -113,8 +117,21 @@ class Express(Connection):
             return
         self._piece = data if self._whole else b""
         super().data_received(data)
+        if self._parts == [] and self._body_timer is None:
+            self._body_timer = self.loop.call_later(BODY_S, self._go_long)
+        elif self._parts is not None:
+            self._go_long()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client went."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The service ends: what was begun is answered."""
         if self._parts is not None:
             self._go_long()
+        super().shutdown()
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -144,6 +161,7 @@ class Express(Connection):
         if self._parts is None or door is None:
             super().on_message_complete()
             return
+        self._stop_waiting()
         short = Short(self, door)
         before, self.cycle = self.cycle, short  # type: ignore[assignment]
         parts, self._parts = self._parts, None
@@ -194,7 +212,13 @@ class Express(Connection):
             and (self.limit_concurrency is None or len(self.connections) < self.limit_concurrency)
         )
 
+    def _stop_waiting(self) -> None:
+        if self._body_timer is not None:
+            self._body_timer.cancel()
+            self._body_timer = None
+
     def _go_long(self) -> None:
+        self._stop_waiting()
         parts, self._parts = self._parts or [], None
         if self.transport.is_closing():
             return
