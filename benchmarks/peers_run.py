@@ -60,7 +60,9 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder as for next_item.py")
+    parser.add_argument(
+        "--data", type=lambda text: Path(text).resolve(), required=True, help="folder as for next_item.py"
+    )
     parser.add_argument(
         "--peers", default="rectools:esasrec", help="comma-separated PEER:VARIANT[@MINUTES], or none"
     )

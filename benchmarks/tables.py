@@ -69,7 +69,8 @@ CHOSEN: dict[str, tuple[str, ...]] = {
         "cpu_minutes", "peak_mb", "disk_mb",
     ),
     "click_classifier": (
-        "data", "model", "auc", "precision", "recall", "f1", "accuracy", "log_loss", "ece", "fit_cpu_s",
+        "data", "model", "n_pairs", "auc", "precision", "recall", "f1", "accuracy", "log_loss", "ece",
+        "fit_cpu_s",
     ),
     "service": (
         "model", "n_items", "n_events", "case", "n", "connections", "requests_per_s", "p50_ms", "p90_ms",

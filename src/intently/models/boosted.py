@@ -65,7 +65,7 @@ class Boosted(TwoStage):
         super().__init__(inner, horizon_days, cuts, n_new, max_rows, text, target, seed)
         self.rounds = rounds
         self.habit = HabitScore.none()
-        self.start: DoubleArray = np.array([1.0, 0.0])  # slope and shift that make log-odds of the habit score
+        self.start: DoubleArray = np.array([1.0, 0.0])  # slope and shift: log-odds of the habit score
         self.booster: lightgbm.Booster | None = None
 
     # -- learning ------------------------------------------------------------------------------
@@ -111,7 +111,8 @@ class Boosted(TwoStage):
 
     def _first(self, pairs: Pairs) -> DoubleArray:
         """(pairs,): what the trees start from."""
-        first: DoubleArray = self.start[1] + self.start[0] * self.habit.of(pairs.features, self._ready().names)
+        habit = self.habit.of(pairs.features, self._ready().names)
+        first: DoubleArray = self.start[1] + self.start[0] * habit
         return first
 
     def _log_odds(self, pairs: Pairs) -> DoubleArray:
