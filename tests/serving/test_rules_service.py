@@ -16,7 +16,7 @@ from intently.config import Settings
 from intently.data import Dataset
 from intently.models import Recommender
 from intently.serving.answer import candidates, recommend
-from intently.serving.answer.draft import Draft
+from intently.serving.answer.draft import CODE, Draft
 from intently.serving.rules.book import LOOK_S, RuleFile
 from intently.serving.rules.force import force_of
 from intently.serving.rules.rule import Rule
@@ -379,8 +379,18 @@ def drafted(engine: Engine, n: int, **asked: Any) -> list[str]:
     return [engine.memory.items.ids[number] for number in draft.numbers[:n].tolist()]
 
 
-def test_a_boost_lifts_what_is_far_behind_the_candidates(narrow: Engine) -> None:
-    last = drafted(narrow, 24)[-1]
+def test_a_boost_lifts_what_is_far_behind_the_candidates(
+    narrow: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as wide:
+        wide.setattr(candidates, "POOL", 24)
+        request = RecommendationRequest.model_validate({"user_id": USER, "n": 24})
+        draft = Draft(narrow.ask(USER), request, narrow.scenarios["home"], 24)
+        recommend.make(narrow, draft)
+    of_model = draft.numbers[draft.sources == CODE["model"]].tolist()
+    assert len(of_model) > 10  # far more than the four that are taken at first
+    last = narrow.memory.items.ids[of_model[-1]]
+    assert last not in drafted(narrow, 4)
     boost = {"filter": f"item_id == '{last}'", "add": 1.0}
     assert drafted(narrow, 4, boosts=[boost])[0] == last
 
