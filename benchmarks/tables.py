@@ -27,6 +27,7 @@ Row = dict[str, Any]
 SUBJECTS: dict[str, tuple[str, ...]] = {
     "complete_journey": ("model", "pairs", "cut_back_days"),
     "next_item": ("data", "model", "texts"),
+    "peers": ("data", "model", "texts"),
     "sequence_epoch": ("data",),
     "sequence_state": ("data",),
     "scale": ("model", "events"),
@@ -53,6 +54,7 @@ CHOSEN: dict[str, tuple[str, ...]] = {
         "data", "model", "texts", "seeds", "recall@5", "ndcg@5", "recall@10", "ndcg@10", "coverage@10",
         "fit_cpu_s", "peak_rss_mb",
     ),
+    "peers": ("data", "model", "texts", "recall@10", "ndcg@10", "cpu_s", "peak_rss_mb", "stopped"),
     "scale": (
         "model", "events", "users", "items", "fit_cpu_s", "fit_cpu_us_an_event", "times_smallest",
         "answer_cpu_ms", "peak_rss_mb",
