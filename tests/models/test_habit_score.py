@@ -10,6 +10,7 @@ from intently.data.histories import DAY_S
 from intently.features import HABITS, PAIR_FEATURES, TOLD_IN
 from intently.models.boosted import Boosted
 from intently.models.habit_score import LEAST_LISTS, NEAR_COLUMNS, HabitScore
+from intently.models.reasons import reasons
 from intently.models.tables import Pairs, Table
 
 NAMES = [*PAIR_FEATURES, *NEAR_COLUMNS]
@@ -96,3 +97,13 @@ def test_a_model_kept_before_there_was_a_score_answers_as_it_did(monkeypatch: py
 def test_trees_are_told_what_neighbours_meet(column: str) -> None:
     pairs = fitted()._pairs(grocery().histories([3]))
     assert (pairs.features[:, fitted()._ready().names.index(column)] > 0).any()
+
+
+def test_what_near_users_meet_is_a_reason_of_its_own() -> None:
+    names = fitted()._ready().names
+    row = fitted()._pairs(grocery().histories([3])).features[0]
+    effects = np.where([name in NEAR_COLUMNS for name in names], 0.5, 0.0)
+    found = reasons(names, row, effects)
+    assert [reason.code for reason in found] == ["alike"]
+    assert found[0].text == "bought by customers like this one"
+    assert found[0].effect == pytest.approx(1.0)

@@ -19,7 +19,8 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "popular": ("item_pop", "item_trend", "item_buyers", "item_idle", "popular_"),
     "staple": ("item_rebuy",),
     "price": ("item_price",),
-    "together": ("linear_", "covisit_", "blend_", "near", "rare"),
+    "together": ("linear_", "covisit_", "blend_"),
+    "alike": ("near", "rare"),
     "next": ("sequence_",),
     "text": ("text_match", "content_"),
 }
@@ -84,6 +85,7 @@ def _word(code: str, value: Mapping[str, float]) -> tuple[str, dict[str, float]]
         return (f"its price is {off} % under the usual", {"percent": off}) if off >= 1 else None
     plain = {
         "together": "goes with what came before",
+        "alike": f"{did} by customers like this one",
         "next": "often follows what came last",
         "text": "reads like what came before",
     }

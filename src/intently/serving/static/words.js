@@ -89,6 +89,7 @@ const WORDS = {
       kind: (v) => `同类商品买过 ${v.times} 次`,
       popular: () => "近期很多人购买",
       staple: (v) => `${v.percent}% 的买家会回购`,
+      alike: () => "相似的顾客也买",
       price: (v) => `比平时便宜 ${v.percent}%`,
       together: () => "常与买过的商品搭配",
       next: () => "常接在最近的购买之后",
