@@ -9,7 +9,8 @@ from test_boosted import fitted, grocery
 from intently.data.histories import DAY_S
 from intently.features import HABITS, PAIR_FEATURES, TOLD_IN
 from intently.models.boosted import Boosted
-from intently.models.habit_score import LEAST_LISTS, NEAR_COLUMNS, HabitScore
+from intently.models.habit_score import LEAST_LISTS, HabitScore
+from intently.models.neighbours import NEAR_COLUMNS
 from intently.models.reasons import reasons
 from intently.models.tables import Pairs, Table
 

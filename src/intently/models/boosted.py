@@ -76,9 +76,10 @@ class Boosted(TwoStage):
 
         names = self._ready().names
         labels = np.concatenate([part.labels for part in seen])
-        self.habit, self.start = HabitScore.learn(seen, names), np.array([1.0, 0.0])
-        self.start = platt(np.concatenate([self._first(part.pairs) for part in seen]), labels)
-        first = np.concatenate([self._first(part.pairs) for part in seen])
+        self.habit = HabitScore.learn(seen, names)
+        habit = np.concatenate([self.habit.of(part.pairs.features, names) for part in seen])
+        self.start = platt(habit, labels)
+        first = self.start[0] * habit + self.start[1]
         tables = [part.pairs.features for part in seen]
         train = lightgbm.Dataset(tables, labels, feature_name=names, init_score=first)
         check = np.concatenate([part.pairs.features for part in held])

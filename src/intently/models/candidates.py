@@ -15,7 +15,7 @@ import numpy as np
 from intently.data import Histories
 from intently.features import PAIR_FEATURES, ItemFacts, pair_features
 from intently.models.base import Recommender
-from intently.models.neighbours import Neighbours, values_at
+from intently.models.neighbours import NEAR_COLUMNS, Neighbours, values_at
 from intently.models.ranking import top_k
 from intently.schema import BoolArray, FloatArray, IntArray, LongArray
 
@@ -47,7 +47,7 @@ class PairMaker:
         """Column names of `make`'s table."""
         scored = [f"{name}_{part}" for name in self.inner for part in ("score", "standing")]
         text = ["text_match"] if self.vectors is not None else []
-        near = ["near", "rare"] if self.near is not None else []
+        near = NEAR_COLUMNS if self.near is not None else ()
         return [*PAIR_FEATURES, "own_standing", *scored, *near, *text]
 
     def make(

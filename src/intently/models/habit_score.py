@@ -17,11 +17,9 @@ import numpy as np
 
 from intently.features import HABITS, PAIR_FEATURES, TOLD_IN, habits
 from intently.models.listwise import listwise
+from intently.models.neighbours import NEAR_COLUMNS
 from intently.models.tables import Table
 from intently.schema import BoolArray, DoubleArray, FloatArray, LongArray
-
-NEAR_COLUMNS: Final = ("near", "rare")
-"""Columns of a pair's table that neighbours fill."""
 
 LEAST_LISTS: Final = 50
 """Users who came back, over all moments, below which no weights are learned."""
@@ -29,7 +27,7 @@ LEAST_LISTS: Final = 50
 MOST_PAIRS: Final = 400_000
 """Pairs that are learned from; a few dozen weights need no more."""
 
-L2: Final = 1e-2
+L2: Final = 3e-2
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ from intently.data import Histories
 from intently.models.repeat import moments_met
 from intently.schema import FloatArray, IntArray, LongArray
 
+NEAR_COLUMNS: Final = ("near", "rare")
+"""What `met` tells of an item, by all items and by rare ones, as columns of a pair."""
+
 WIDE: Final = 100
 """Strongest items of a user that are kept."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from intently.models.neighbours import NEAR_COLUMNS
 from intently.schema import DoubleArray, FloatArray
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
@@ -20,7 +21,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "staple": ("item_rebuy",),
     "price": ("item_price",),
     "together": ("linear_", "covisit_", "blend_"),
-    "alike": ("near", "rare"),
+    "alike": NEAR_COLUMNS,
     "next": ("sequence_",),
     "text": ("text_match", "content_"),
 }
