@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intently.errors import StoreError
-from intently.store import SqliteStore
+from intently.store import SqliteStore, append
 from intently.store import sqlite as module
 from intently.store.base import EVENT_TYPES, EventRow, typed_events
 from intently.store.identity import identities, micros, row_identities
+from intently.store.sieve import Sieve
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=60)
 NUMBER = st.none() | st.floats(-1e12, 1e12) | st.just(-0.0)
@@ -73,6 +74,40 @@ def test_events_count_once_while_identities_move_into_the_tree(
         assert in_tree == folded
     with SqliteStore(path) as store:
         assert store.append([row(event_id=f"e{k}") for k in range(61)]).fresh == [False] * 60 + [True]
+
+
+@pytest.mark.parametrize("piece", [7, 20_000])
+def test_the_filter_before_the_tree_knows_what_is_in_it_at_every_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    """Read piece by piece after a start, filled by what moves into the tree, outgrown and made anew."""
+    monkeypatch.setattr(module, "FOLD", 16)
+    monkeypatch.setattr(append, "FOLD", 16)
+    monkeypatch.setattr(append, "PIECE", piece)
+    path = tmp_path / "s.db"
+    stored = 0
+    for _start in range(3):
+        with SqliteStore(path) as store, SqliteStore(path) as other:
+            for _turn in range(40):
+                new = [row(event_id=f"e{n}") for n in range(stored, stored + 5)]
+                known = [row(event_id=f"e{n}") for n in range(0, stored, 11)]
+                assert store.append(new + known).fresh == [True] * 5 + [False] * len(known)
+                stored += 5
+            assert other.append([row(event_id=f"e{stored}")]).fresh == [True]
+            stored += 1
+            every = [row(event_id=f"e{n}") for n in range(stored)]
+            assert not any(store.append(every).fresh)
+            assert store.counts().events == stored
+
+
+def test_the_filter_is_wrong_about_few_new_ones_and_about_no_known_one() -> None:
+    random = np.random.default_rng(0)
+    known, new = random.integers(-(2**63), 2**63 - 1, (2, 50_000))
+    sieve = Sieve(len(known))
+    sieve.add(known)
+    assert sieve.may_hold(known).all()
+    assert sieve.may_hold(new).mean() < 0.02
+    assert not Sieve(0).may_hold(known).any()
 
 
 def inside(path: Path) -> tuple[int, int]:

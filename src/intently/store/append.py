@@ -9,7 +9,8 @@ the table. `identities` is the tree of all identities up to the row in `folded`;
 read into memory at start and looked up there. After FOLD rows they go into the tree in sorted order, which
 touches each of its pages once (the idea of the log-structured merge tree: O'Neil, Cheng, Gawlick and
 O'Neil, Acta Informatica 1996, with one level in memory and the rows themselves as its log). With a million
-events, one of 30 rows in a commit then costs 9 microseconds of commit instead of 27.
+events, one of 30 rows in a commit then costs 9 microseconds of commit instead of 27. What is surely not in
+the tree is known from a filter in memory (sieve.py), filled from the tree piece by piece after the start.
 """
 
 from __future__ import annotations
@@ -23,14 +24,22 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
+from intently.schema import LongArray
 from intently.store.base import WRITTEN, Appended, EventRow
 from intently.store.identity import micros, row_identities
+from intently.store.sieve import Sieve
 
 FOLD: Final = 100_000
 """Identities outside the tree, at most."""
 
+PIECE: Final = 20_000
+"""Identities of the tree that one transaction reads into the filter while that is not complete."""
+
 KNOWN: Final = 200_000
 """Keys of users, and of items, that are known by heart, at most."""
+
+_LEAST: Final = -(2**63)
+_MOST: Final = 2**63 - 1  # of identities
 
 _SIZES: Final = (
     256,
@@ -55,6 +64,10 @@ _KNOWN_MARKS: Final = (
     "SELECT json_group_array(identity) FROM (SELECT t.identity FROM json_each(?) AS given"
     " CROSS JOIN identities AS t ON t.identity = given.value)"
 )
+_PIECE: Final = (
+    "SELECT json_group_array(identity) FROM"
+    " (SELECT identity FROM identities WHERE identity >= ? ORDER BY identity LIMIT ?)"
+)
 _LAST_ROW: Final = "SELECT coalesce(max(row), 0) FROM events"
 _FOLD: Final = "INSERT OR IGNORE INTO identities SELECT value FROM json_each(?)"
 
@@ -74,6 +87,8 @@ class Appender:
         self._version = -1  # SQLite's count of what other connections changed
         self._row = self._row_after = 0
         self._folded = self._folded_after = -1
+        self._sieve = Sieve(0)  # of the tree below the identity `_sieved`; None: all of it
+        self._sieved: int | None = _LEAST
 
     def look(self, db: sqlite3.Connection) -> None:
         """Take in what other writers did since the last transaction of this one."""
@@ -82,6 +97,7 @@ class Appender:
             return
         self.forget()
         folded = db.execute("SELECT row FROM folded").fetchone()[0]
+        self._sift_anew(folded)
         if folded != self._folded:
             self._recent.clear()
             self._folded = self._folded_after = self._row = folded
@@ -96,8 +112,9 @@ class Appender:
         columns = tuple(zip(*rows, strict=True))
         users, items = self._found(db, "users", columns[0]), self._found(db, "items", columns[1])
         moments = micros(np.array(columns[3], np.float64))
-        marks = row_identities(columns, np.array(users), np.array(items), moments).tolist()
-        fresh = self._new(marks, self._in_tree(db, marks))
+        identities = row_identities(columns, np.array(users), np.array(items), moments)
+        marks = identities.tolist()
+        fresh = self._new(marks, self._in_tree(db, identities))
         full: list[Sequence[Any]] = [users, items, columns[2], moments.tolist(), *columns[4:], marks]
         if not all(fresh):
             full = [list(compress(column, fresh)) for column in full]
@@ -140,8 +157,12 @@ class Appender:
     def fold(self, db: sqlite3.Connection) -> None:
         """Put all recent identities into the tree, in the transaction that is open."""
         if self._recent:
-            db.execute(_FOLD, (_json(sorted(self._recent)),))
+            marks = np.sort(np.fromiter(self._recent, np.int64, len(self._recent)))
+            db.execute(_FOLD, (orjson.dumps(marks, option=orjson.OPT_SERIALIZE_NUMPY).decode(),))
+            self._sieve.add(marks)
         self.skip(db)
+        if self._folded_after > self._sieve.room:
+            self._sift_anew(self._folded_after)
 
     def skip(self, db: sqlite3.Connection) -> None:
         """Every identity is in the tree: say so in the file."""
@@ -191,8 +212,27 @@ class Appender:
                 staged.add(mark)
         return fresh
 
-    def _in_tree(self, db: sqlite3.Connection, marks: list[int]) -> set[int]:
-        return set(orjson.loads(db.execute(_KNOWN_MARKS, (_json(sorted(marks)),)).fetchone()[0]))
+    def _in_tree(self, db: sqlite3.Connection, identities: LongArray) -> set[int]:
+        """Those of them that the tree holds."""
+        if self._sieved is None:
+            identities = identities[self._sieve.may_hold(identities)]
+        else:
+            self._read_on(db, self._sieved)
+        if not len(identities):
+            return set()
+        asked = _json(sorted(identities.tolist()))
+        return set(orjson.loads(db.execute(_KNOWN_MARKS, (asked,)).fetchone()[0]))
+
+    def _sift_anew(self, rows: int) -> None:
+        """Forget what is in the tree; it is read again, with room for twice these rows."""
+        self._sieve, self._sieved = Sieve(2 * rows + 4 * FOLD), _LEAST
+
+    def _read_on(self, db: sqlite3.Connection, start: int) -> None:
+        """The next piece of the tree into the filter."""
+        piece = orjson.loads(db.execute(_PIECE, (start, PIECE)).fetchone()[0])
+        if piece:
+            self._sieve.add(np.array(piece, np.int64))
+        self._sieved = piece[-1] + 1 if len(piece) == PIECE and piece[-1] < _MOST else None
 
     def _write(self, db: sqlite3.Connection, columns: Sequence[Sequence[Any]]) -> int:
         """Append rows with as few statements as can be; SQLite numbers them, and the last number is given.
