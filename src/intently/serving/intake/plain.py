@@ -7,7 +7,7 @@ tests hold the two against each other.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -18,22 +18,24 @@ from intently.serving.state.guests import GUEST, guest_id
 from intently.store import EventRow
 from intently.store.base import SEARCH
 
+Ident = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
+
 _CODES: Final = EVENT_CODES | {alias: EVENT_CODES[name] for alias, name in EVENT_ALIASES.items()}
 
 
 class PlainEvent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The fields of EventIn as they come from most senders."""
 
-    item_id: str
+    item_id: Ident
     event: str
-    user_id: str | None = None
+    user_id: Ident | None = None
     timestamp: float | str | None = None
     value: float | None = None
     quantity: float | None = None
     price: float | None = None
-    session_id: str | None = None
-    event_id: str | None = None
-    recommendation_id: str | None = None
+    session_id: Ident | None = None
+    event_id: Ident | None = None
+    recommendation_id: Ident | None = None
 
 
 class PlainBatch(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -56,29 +58,31 @@ def plain_rows(body: bytes, now_s: float, latest_s: float) -> list[EventRow] | N
             given = _MANY.decode(body).events
             if not 1 <= len(given) <= MAX_EVENTS:
                 return None
-            rows = [_row(one, now_s, latest_s) for one in given]
         else:
-            rows = [_row(_ONE.decode(body), now_s, latest_s)]
+            given = [_ONE.decode(body)]
+        tidy = _is_tidy(body)
+        rows = [_row(one, now_s, latest_s, tidy) for one in given]
     except ValueError:  # also msgspec's errors, and what `moment` says
         return None
     return None if None in rows else rows  # type: ignore[return-value]
 
 
-def _row(one: PlainEvent, now_s: float, latest_s: float) -> EventRow | None:
+def _row(one: PlainEvent, now_s: float, latest_s: float, tidy: bool) -> EventRow | None:
+    """tidy: every text of it is known to be printable, without a space around it."""
     user_id, item_id, session_id = one.user_id, one.item_id, one.session_id
+    event_id, answer_id = one.event_id, one.recommendation_id
     code = _CODES.get(one.event)
-    if code is None or not _is_fine(item_id) or item_id.startswith(SEARCH):
+    if code is None or item_id.startswith(SEARCH):
+        return None
+    if not tidy and not all(
+        text is None or _is_tidy_text(text) for text in (item_id, user_id, session_id, event_id, answer_id)
+    ):
         return None
     if user_id is None:
         if session_id is None:
             return None
         user_id = guest_id(session_id)
-    elif not _is_fine(user_id) or user_id.startswith(GUEST):
-        return None
-    event_id, answer_id = one.event_id, one.recommendation_id
-    if not (session_id is None or _is_fine(session_id)):
-        return None
-    if not (event_id is None or _is_fine(event_id)) or not (answer_id is None or _is_fine(answer_id)):
+    elif user_id.startswith(GUEST):
         return None
     time_s = now_s if one.timestamp is None else moment(one.timestamp)
     value, quantity, price = one.value, one.quantity, one.price
@@ -92,6 +96,14 @@ def _row(one: PlainEvent, now_s: float, latest_s: float) -> EventRow | None:
     return (user_id, item_id, code, time_s, value, quantity, price, session_id, event_id, answer_id)
 
 
-def _is_fine(text: str) -> bool:
-    """Whether the text is an id as shapes.common.Id has it."""
-    return 0 < len(text) <= MAX_TEXT and text.isprintable() and text[0] != " " and text[-1] != " "
+def _is_tidy(body: bytes) -> bool:
+    """Whether all texts in this JSON are printable and without a space around them, seen at a glance.
+
+    Characters below a space are no JSON inside a text, and above it all of ASCII but the last is printable.
+    """
+    return body.isascii() and b" " not in body and b"\\" not in body and b"\x7f" not in body
+
+
+def _is_tidy_text(text: str) -> bool:
+    """Whether the text is an id as shapes.common.Id has it, its length aside."""
+    return text.isprintable() and text[0] != " " and text[-1] != " "
