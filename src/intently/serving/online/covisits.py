@@ -7,10 +7,12 @@ counts decay, so old neighbours grow light by themselves, and a rebuilt table is
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from scipy import sparse
 
-from intently.schema import DoubleArray, FloatArray, IntArray, LongArray
+from intently.schema import BoolArray, DoubleArray, FloatArray, IntArray, LongArray
 from intently.serving.online.decay import Origin, first_of_run
 
 WIDTH = 32
@@ -145,27 +147,44 @@ class Neighbours:
             rows = np.searchsorted(table.indptr, at, side="right") - 1
             if at is crowded:
                 at = at[np.lexsort((-table.data[at], rows))]  # rows stay in their order
-            begins = np.flatnonzero(first_of_run(rows))
-            place = np.arange(len(at)) - np.repeat(begins, np.diff(np.append(begins, len(at))))
+            place = _turns(rows)
             self._others[rows, place] = table.indices[at]
             self._weights[rows, place] = table.data[at]
 
     def _merge(self, ones: LongArray, others: IntArray, weights: FloatArray) -> None:
         """Add distinct pairs, sorted by `ones`: known ones first, then newcomers, one a row at a time."""
         np.add.at(self._totals, ones, weights)
-        known = self._others[ones] == others[:, None]
-        met = known.any(axis=1)
-        self._weights[ones[met], known[met].argmax(axis=1)] += weights[met]
-        ones, others, weights = ones[~met], others[~met], weights[~met]
-        while len(ones):
-            now = first_of_run(ones)
+        known = self._others.take(ones, axis=0) == others[:, None]
+        met = _any(known)
+        old = np.flatnonzero(met)
+        self._weights[ones[old], known[old].argmax(axis=1)] += weights[old]
+        new = np.flatnonzero(~met)
+        turn = _turns(ones[new])
+        new = new[np.argsort(turn, kind="stable")]
+        ends = np.cumsum(np.bincount(turn)).tolist()
+        for begin, end in pairwise([0, *ends]):
+            now = new[begin:end]
             row, weight = ones[now], weights[now]
-            lightest = self._weights[row].argmin(axis=1)
+            lightest = self._weights.take(row, axis=0).argmin(axis=1)
             left = self._weights[row, lightest] - weight
             won = left <= 0
             self._weights[row, lightest] = np.where(won, weight, left)
-            self._others[row[won], lightest[won]] = others[now][won]
-            ones, others, weights = ones[~now], others[~now], weights[~now]
+            self._others[row[won], lightest[won]] = others[now[won]]
+
+
+def _any(table: BoolArray) -> BoolArray:
+    """(rows,): whether any cell of the row is true; eight cells are looked at at once."""
+    rows, width = table.shape
+    if not rows or width % 8:
+        return np.asarray(table.any(axis=1))
+    return np.asarray(np.bitwise_or.reduce(table.view(np.uint64), axis=1) != 0)
+
+
+def _turns(sorted_rows: LongArray) -> IntArray:
+    """(n,): how many entries of its own row stand before each."""
+    begins = np.flatnonzero(first_of_run(sorted_rows))
+    n = len(sorted_rows)
+    return (np.arange(n) - np.repeat(begins, np.diff(np.append(begins, n)))).astype(np.int32)
 
 
 def _heaviest(indptr: IntArray, weights: FloatArray, rows: LongArray, width: int) -> LongArray:
