@@ -14,9 +14,11 @@ _ENDED = (f"{_TESTS}::test_a_service_that_is_told_to_end_answers_what_was_begun_
 _RECEIPTS = (
     "tests/serving/test_compat.py::test_a_repeated_request_gets_its_first_answer_also_after_a_restart",
 )
+_FILTER = ("tests/store/test_append.py",)
+_LEDGER = ("tests/serving/test_ledger.py",)
 _SHORT = ("tests/serving/test_plain_events.py",)
 
-_WRITE = "        try:\n            done = self._store.append(rows)\n"
+_WRITE = "        try:\n            with self._handing:\n"
 _EARLY = "        _tell([(one, [True] * len(one.rows)) for one in group])\n"
 
 MUTANTS = [
@@ -75,6 +77,35 @@ MUTANTS = [
         "            new = mark not in recent and mark not in staged and mark not in known\n",
         "            new = True\n",
         _THRICE,
+    ),
+    Mutant(
+        "events: the filter does not hear of what moves into the tree",
+        "store/append.py",
+        "            self._sieve.add(marks)\n",
+        "",
+        _FILTER,
+    ),
+    Mutant(
+        "events: the filter is taken for whole before the tree was read",
+        "store/append.py",
+        "        self._sieved = piece[-1] + 1 if len(piece) == PIECE and piece[-1] < _MOST else None\n",
+        "        self._sieved = None\n",
+        _FILTER,
+    ),
+    Mutant(
+        "events: acknowledged before the memory has them",
+        "serving/state/ledger.py",
+        "            try:\n                self._remember(stored.rows, stored.done)\n",
+        "            _tell(stored.outcomes())\n            stored = Stored([], stored.rows, stored.done)\n"
+        "            try:\n                self._remember(stored.rows, stored.done)\n",
+        _LEDGER,
+    ),
+    Mutant(
+        "events: a look at others' rows counts own ones that are on their way",
+        "serving/state/ledger.py",
+        "        if self._handing.acquire(blocking=False):\n            try:\n",
+        "        self._look()\n        if self._handing.acquire(blocking=False):\n            try:\n",
+        _LEDGER,
     ),
     Mutant(
         "events: after a restart only the tree of identities is known",

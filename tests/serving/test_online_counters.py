@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from intently.schema import EVENT_CODES
-from intently.serving.online.counters import HALF_LIVES_DAYS, Counters
+from intently.serving.online.counters import GATHER, HALF_LIVES_DAYS, MOST_GATHERED, Counters
 from intently.serving.online.covisits import Neighbours, _heaviest
 from intently.serving.online.decay import DecayedCounts
 from intently.serving.online.visits import SESSION_S, Visits
@@ -95,6 +95,23 @@ def test_an_event_at_a_time_counts_what_the_log_at_once_counts() -> None:
             assert other.after.of(item) == pytest.approx(at_once.after.of(item), rel=1e-4)
         for user in range(40):
             assert other.visits.last(user).tolist() == at_once.visits.last(user).tolist()
+
+
+def test_what_has_gathered_is_counted_when_it_is_much_or_when_someone_reads() -> None:
+    counters = Counters()
+    for n in range(GATHER - 1):
+        counters.observe(0, n % 3, 1, 1e9 + n)
+    counters.count_gathered()
+    assert counters.n_events == 0
+    counters.observe(0, 0, 1, 1e9 + GATHER)
+    counters.count_gathered()
+    assert counters.n_events == GATHER
+    users = [0] * MOST_GATHERED
+    counters.observe_all(users, users, [1] * MOST_GATHERED, [2e9] * MOST_GATHERED)
+    assert counters.n_events == GATHER + MOST_GATHERED
+    counters.observe(0, 1, 1, 2e9)
+    counters.popular(np.array([0], np.int32), 2e9)
+    assert counters.n_events == GATHER + MOST_GATHERED + 1
 
 
 def test_what_says_nothing_good_is_not_counted() -> None:

@@ -1,7 +1,8 @@
 """What the shop does now: popularity, trends and what goes with what, an event at a time.
 
-`observe` only appends, so that the writer of events is not held up; what has gathered is counted in one
-vectorised step when someone reads, or when GATHER events wait. The log at start goes the same way.
+`observe` only appends, so that who waits for an event is not held up; what has gathered is counted in one
+vectorised step when someone reads, or by `count_gathered`, once GATHER events wait. The log at start goes
+the same way.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ SHORT, LONG = 1, 3
 
 COVISIT_HALF_LIFE_DAYS = 28.0
 GATHER = 4096
+MOST_GATHERED = 16 * GATHER
+"""Events that may wait for `count_gathered`; more are counted at once."""
+
 FEW = 16
 """Up to so many waiting events are counted one by one: whole arrays would cost more."""
 
@@ -44,7 +48,7 @@ class Counters:
         self.visits = Visits()
         self.n_events = 0
         self._waiting: deque[tuple[Sequence[int], Sequence[int], Sequence[float]]] = deque()
-        self._gathered = 0  # events that were added since the writer looked whether there are enough
+        self._gathered = 0  # events that were added since `count_gathered` counted
         self._lock = threading.Lock()
         self._mine = threading.local()
 
@@ -65,15 +69,20 @@ class Counters:
         if users:
             self._waiting.append((users, items, moments))
             self._gathered += len(users)
-            if self._gathered >= GATHER:
-                self._gathered = 0
-                self.settle()
+            if self._gathered >= MOST_GATHERED:
+                self.count_gathered()
 
     def observe_log(self, users: IntArray, items: IntArray, events: ByteArray, time_s: DoubleArray) -> None:
         """Take in many at once, in any order."""
         kept = np.isin(events, _POSITIVE)
         with self._lock:
             self._count(users[kept], items[kept], time_s[kept])
+
+    def count_gathered(self) -> None:
+        """Count what has gathered if that is much."""
+        if self._gathered >= GATHER:
+            self._gathered = 0
+            self.settle()
 
     def settle(self) -> None:
         """Count what has gathered."""

@@ -63,6 +63,7 @@ class Engine:
         self.live = LiveModel(settings.artifacts, self.catalogue, self.memory.items)
         self.learned = Learned(settings, self.memory, self.live, self.catalogue)
         self.online = self.learned.online
+        self.ledger.afterwards = self.online.counters.count_gathered
         self.profiles = Profiles(self.store)
         self.onboarding = Onboarding(self.memory, self.catalogue, self.profiles, self.store.users)
         self.newcomers = Newcomers(settings, self.catalogue, self.live)
@@ -102,6 +103,7 @@ class Engine:
 
     def forget(self, user_id: str) -> None:
         """A user was erased: nothing of them is in any answer from now on."""
+        self.ledger.catch_up()  # else what was written just before would come in after this
         user = self.memory.users.get(user_id)
         guests = [self.memory.users.ids[guest] for guest in self.memory.guests.were(user)]
         self.memory.forget(user_id)

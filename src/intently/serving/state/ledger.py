@@ -1,8 +1,9 @@
 """Events on disk before they are acknowledged, and in memory before the answer leaves.
 
-One thread writes. While a commit is synced, the events of other requests gather and share the next one
-(group commit). What was written goes into the memory straight from the rows; what another process imports
-beside the service is read from the store, and comes in by the same door, in the order of arrival.
+One thread writes, another takes what was written into the memory, straight from the rows, and then tells
+those who wait: while a commit is synced, the events of other requests gather and share the next one (group
+commit), and those of the one before are counted. What another process imports beside the service is read
+from the store, and comes in by the same door, in the order of arrival.
 """
 
 from __future__ import annotations
@@ -51,8 +52,26 @@ class Submitted(NamedTuple):
     loop: AbstractEventLoop | None
 
 
+class Stored(NamedTuple):
+    """What one commit wrote."""
+
+    group: list[Submitted]
+    rows: Sequence[EventRow]
+    done: Appended
+
+    def outcomes(self) -> list[tuple[Submitted, Outcome]]:
+        """What became of each request's events."""
+        out: list[tuple[Submitted, Outcome]] = []
+        start = 0
+        for one in self.group:
+            end = start + len(one.rows)
+            out.append((one, self.done.fresh[start:end]))
+            start = end
+        return out
+
+
 class Ledger:
-    """The single writer of a service; `memory` holds all that is on disk."""
+    """The single writer of a service, and who keeps its memory; `memory` holds all that is on disk."""
 
     def __init__(self, store: EventStore) -> None:
         self._store = store
@@ -60,11 +79,17 @@ class Ledger:
         self._row = int(log_frame["row"][-1]) if log_frame.height else 0
         self.memory = Memory(log_frame)
         self._queue: queue.SimpleQueue[Submitted | None] = queue.SimpleQueue()
+        self._stored: queue.SimpleQueue[Stored | threading.Event | None] = queue.SimpleQueue()
+        self._handing = threading.Lock()  # held from a commit until its rows are in `_stored`
         self._counting = threading.Lock()
         self._waiting = 0
         self._company = 0  # requests that shared the last commit
-        self._thread = threading.Thread(target=self._work, name="intently-ledger", daemon=True)
+        self._threads = [
+            threading.Thread(target=work, name=f"intently-{name}", daemon=True)
+            for name, work in (("ledger", self._work), ("memory", self._keep_up))
+        ]
         self.trouble = ""
+        self.afterwards: Callable[[], None] = _nothing  # called when those of a commit have been told
 
     @property
     def row(self) -> int:
@@ -73,13 +98,22 @@ class Ledger:
 
     def start(self) -> None:
         """Begin to write."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Write what waits, then end."""
-        if self._thread.is_alive():
+        if self._threads[0].is_alive():
             self._queue.put(None)
-            self._thread.join(timeout=30)
+            for thread in self._threads:
+                thread.join(timeout=30)
+
+    def catch_up(self) -> None:
+        """Return when all that was written by now is in the memory."""
+        if self._threads[1].is_alive():
+            reached = threading.Event()
+            self._stored.put(reached)
+            reached.wait(timeout=30)
 
     def submit(self, rows: Sequence[EventRow]) -> Future[list[bool]]:
         """Queue checked rows (see store.EventRow); raises NotReadyError when too many wait."""
@@ -106,14 +140,40 @@ class Ledger:
         going = True
         while going:
             group: list[Submitted] = []
-            try:
-                first = self._queue.get(timeout=LOOK_S)
-                going = self._gather(first, group)
-            except queue.Empty:
-                self._look()
+            going = self._gather(self._queue.get(), group)
             if group:
                 self._company = len(group)
                 self._write(group)
+        self._stored.put(None)
+
+    def _keep_up(self) -> None:
+        """What was written into the memory, in the order in which it was written."""
+        while True:
+            try:
+                stored = self._stored.get(timeout=LOOK_S)
+            except queue.Empty:
+                self._look_if_idle()
+                continue
+            if stored is None:
+                return
+            if isinstance(stored, threading.Event):
+                stored.set()
+                continue
+            try:
+                self._remember(stored.rows, stored.done)
+            except Exception:  # they are on disk, and are read from there with the next ones
+                log.exception("events could not be taken into the memory")
+            _tell(stored.outcomes())
+            self.afterwards()
+
+    def _look_if_idle(self) -> None:
+        """Look for rows of others, unless own ones are on their way here: those would be counted twice."""
+        if self._handing.acquire(blocking=False):
+            try:
+                if self._stored.empty():
+                    self._look()
+            finally:
+                self._handing.release()
 
     def _gather(self, first: Submitted | None, group: list[Submitted]) -> bool:
         """Everything that waits, up to GROUP_EVENTS; False when it is time to end."""
@@ -146,7 +206,8 @@ class Ledger:
         """Store a group; if it is refused as a whole, each request alone, so that one harms no other."""
         rows = group[0].rows if len(group) == 1 else [row for one in group for row in one.rows]
         try:
-            done = self._store.append(rows)
+            with self._handing:
+                self._stored.put(Stored(group, rows, self._store.append(rows)))
             self.trouble = ""
         except Exception as error:  # the writer must outlive whatever the disk does
             if len(group) > 1:
@@ -154,15 +215,6 @@ class Ledger:
                     self._write([one])
             else:
                 _tell([(group[0], self._failure(error))])
-            return
-        self._remember(rows, done)
-        outcomes: list[tuple[Submitted, Outcome]] = []
-        start = 0
-        for one in group:
-            end = start + len(one.rows)
-            outcomes.append((one, done.fresh[start:end]))
-            start = end
-        _tell(outcomes)
 
     def _remember(self, rows: Sequence[EventRow], done: Appended) -> None:
         """Take the new rows into the memory, after what others stored before them."""
@@ -170,9 +222,10 @@ class Ledger:
         if done.first_row != self._row + 1 and not self._look(until=done.first_row):
             return  # they are on disk, and will be read from there
         kept = rows if all(done.fresh) else list(compress(rows, done.fresh))
-        about_items = [row for row in kept if not row[1].startswith(SEARCH)]
-        if about_items:
-            columns = tuple(zip(*about_items, strict=True))
+        columns = tuple(zip(*kept, strict=True))
+        if kept and SEARCH in "\n".join(columns[1]):
+            columns = tuple(zip(*(row for row in kept if not row[1].startswith(SEARCH)), strict=True))
+        if columns:
             moments = (micros(np.array(columns[3], np.float64)) / 1e6).tolist()  # as the store has them
             self.memory.add_all(columns[0], columns[1], columns[2], moments, columns[7])
         self._row = done.first_row - 1 + len(kept)
@@ -207,6 +260,10 @@ class Ledger:
             columns = ("user_id", "item_id", "event", "time_s", "session_id")
             self.memory.add_all(*(frame[name].to_list() for name in columns))
             self._row = frame["row"][-1]
+
+
+def _nothing() -> None:
+    """Nobody has anything to do afterwards."""
 
 
 def _tell(outcomes: list[tuple[Submitted, Outcome]]) -> None:

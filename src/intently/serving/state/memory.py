@@ -84,7 +84,7 @@ class Memory:
         session_ids: Sequence[str | None],
     ) -> None:
         """Append events in order of arrival; histories leave out what says nothing good of the item."""
-        if any(session_ids) or any(name.startswith(GUEST) for name in user_ids):
+        if any(session_ids) or GUEST in "\n".join(user_ids):
             users, owners = self._signed_in(user_ids, session_ids)
         else:
             users = owners = self.users.of_all(user_ids)
