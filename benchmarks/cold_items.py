@@ -67,6 +67,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--items", type=int, default=Contrasting.items, help="texts a batch")
     parser.add_argument("--hard", type=int, default=Contrasting.hard, help="hard negatives a text")
     parser.add_argument("--rate", type=float, default=0.0, help="learning rate; 0: the method's own")
+    parser.add_argument("--dropout", type=float, default=-1.0, help="of every layer; -1: as the model says")
     parser.add_argument("--every", type=int, default=60, help="steps between two evaluations")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="keep the tuned folders here")
@@ -78,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     """Tune, judge, record."""
     shop = beauty(options.data)
     settings = Contrasting(temperature=options.temperature, items=options.items, hard=options.hard)
-    task = next_text.from_shop(shop, options.model, settings, seed=options.seed)
+    task = next_text.from_shop(shop, options.model, settings, dropout=options.dropout, seed=options.seed)
     with tempfile.TemporaryDirectory() as scratch:
         out = options.out or Path(scratch)
         schedule = Schedule(
