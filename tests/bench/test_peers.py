@@ -131,6 +131,20 @@ def test_a_share_of_a_peer_s_seconds_is_counted_at_the_same_quality(bench: Modul
     assert behind["cpu_ratio"] is behind["cpu_ratio_below"] is None
 
 
+def test_a_lead_is_paired_by_user_and_has_an_interval(bench: ModuleType) -> None:
+    truth = np.arange(200)
+    right = np.full((200, 10), -1)
+    right[:, 0] = truth
+    worse = right.copy()
+    worse[:50] = -1  # a quarter is not found
+    lead = bench.ahead(right, worse, truth)
+    value, low, high = lead["recall@10"]
+    assert value == 0.25
+    assert 0.17 < low < 0.25 < high < 0.33  # two standard errors of 200 users are .061
+    assert bench.ahead(worse, right, truth)["ndcg@10"] == [-value, -high, -low]
+    assert bench.ahead(right, right, truth)["ndcg@10"] == [0.0, 0.0, 0.0]
+
+
 def test_a_peer_that_there_is_not_is_named(shop: Path) -> None:
     command = [sys.executable, str(HOME / "peers_run.py"), "--data", str(shop), "--peers", "rectools:gru"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
