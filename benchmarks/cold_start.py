@@ -13,8 +13,9 @@ history holds masked:
 
 Besides the models stand text-kNN, the cosine between the encoder's vectors as they come and the decayed mean
 of the history, and the same whitened over the catalogue; both choose their decay on the item before the
-last. Every row has its intervals (bootstrap over users), and the paired difference between two_tower and
-that row's model. --split valid leaves everyone's last item out of everything: for choosing.
+last. Every row has its intervals (bootstrap over users), and the paired difference between two_tower, and
+ensemble where it is asked for, and that row's model. --split valid leaves everyone's last item out of
+everything: for choosing.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ from next_item import _made, _settings, _vectors, cpu_s, read_shop
 from record import record
 
 QUESTION = "cold_start"
-OURS = "two_tower"
-MODELS = f"popular,content,{OURS}"
+OURS = ("two_tower", "ensemble")
+MODELS = "popular,content,two_tower"
 SHARE = 0.1
 FIRST = (0, 1, 2, 3)
 DECAYS = (0.4, 0.6, 0.8, 1.0)
@@ -98,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
     for name in names:
         print(f"{name} ...", file=sys.stderr, flush=True)
         before = cpu_s()
-        seeded = {"seed": options.seed} if name == OURS else {}
+        seeded = {"seed": options.seed} if name in OURS else {}
         model = _made(name, seeded | settings.get(name, {})).fit(split.train)
         costs[name] = cpu_s() - before
         found[name] = split.figures(lambda asked, model=model: model.top_k(asked, 10, repeats=False))
@@ -118,9 +119,10 @@ def compared(found: dict[str, Figures], name: str) -> dict[str, Any]:
     for group, by_metric in found[name].items():
         for metric, values in by_metric.items():
             out[f"{metric} {group}"] = short(asdict(mean_interval(values)))
-            if OURS in found and name != OURS:
-                gain = difference(found[OURS][group][metric], values)
-                out[f"{OURS} over it, {metric} {group}"] = short(asdict(gain))
+            for own in OURS:
+                if own in found and name != own:
+                    gain = difference(found[own][group][metric], values)
+                    out[f"{own} over it, {metric} {group}"] = short(asdict(gain))
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from intently.errors import ArtifactError, InputError
 from intently.evaluate import leave_one_out
 from intently.evaluate.metrics import hits, ndcg
 from intently.models.ensemble import Ensemble
-from intently.models.fusion import Fusion, features, fuse, ranks
+from intently.models.fusion import Fusion, features, fuse, largest_bonus, ndcg_of, ranks
 from intently.models.pools import Answered, Pools
 from intently.schema import FloatArray
+from tiny_shops import checkerboard
 
 N_ITEMS = 60
 MEMBERS = {"linear": {"l2": 1.0}, "covisit": {}, "popular": {}}
@@ -126,6 +128,50 @@ def test_items_outside_the_pools_follow_behind() -> None:
     assert scores.min() < -900 or (scores > -900).all()
 
 
+def test_the_bonus_of_new_items_is_the_largest_that_a_small_loss_buys() -> None:
+    """Half the users want the item that nobody met, which stands last; half what stands first."""
+    learned = known(400, seed=2)
+    right = np.zeros_like(learned.right)
+    right[::2, 11] = right[1::2, 0] = True
+    scores = np.tile(np.linspace(1.0, 0.0, 12, dtype=np.float32), (2, 400, 1))
+    scores += np.random.default_rng(0).normal(0, 0.2, scores.shape).astype(np.float32)
+    case = Answered(Pools(learned.pools.places, scores, learned.pools.lengths), right, learned.n_true)
+    popularity = np.where(np.arange(12) == 11, 0, 3).astype(np.float32)
+    plain = Fusion("weights", ("a", "b"), np.zeros(2, np.int64), np.ones((3, 2)), popularity)
+    bonus = largest_bonus(plain, case, cost=0.05)
+    assert bonus > 0.5
+    enough = 0.95 * ndcg_of(plain, case)
+    assert ndcg_of(replace(plain, bonus=bonus), case) >= enough
+    lifted = replace(plain, bonus=0.3).order(case.pools) - plain.order(case.pools)
+    np.testing.assert_allclose(lifted[:, 11], 0.3, atol=1e-6)
+    assert (lifted[:, :11] == 0).all()
+    right[:] = False
+    right[:, 0] = True  # nobody wants it: what it may cost is all it gets
+    bonus = largest_bonus(plain, case, cost=0.05)
+    enough = 0.95 * ndcg_of(plain, case)
+    assert ndcg_of(replace(plain, bonus=bonus), case) >= enough
+    assert ndcg_of(replace(plain, bonus=bonus + 0.2), case) < enough
+    everything_met = replace(plain, popularity=np.ones(12, np.float32))
+    assert largest_bonus(everything_met, case, cost=0.05) == 0
+
+
+def test_items_that_nobody_met_are_answered_by_their_texts(tmp_path: Path) -> None:
+    new = (18, 19)  # of the checkerboard, one of either side
+    shop = checkerboard(n_users=600)
+    asked = Histories.of([[0, 6, 10], [1, 7, 11]])
+    members = {"linear": {"l2": 1.0}, "covisit": {}, "content": {}}
+    model = Ensemble(members).fit(shop)
+    assert model.fused.bonus > 0
+    scores = model.scores(asked)[:, new]
+    assert scores[0, 0] > scores[0, 1]
+    assert scores[1, 1] > scores[1, 0]
+    model.save(tmp_path)
+    np.testing.assert_array_equal(Ensemble.load(tmp_path).scores(asked)[:, new], scores)
+    assert Ensemble(members, new_item_cost=0.0).fit(shop).fused.bonus == 0
+    without_texts = checkerboard(n_users=600, vectors=False)
+    assert Ensemble(["linear", "covisit"]).fit(without_texts).fused.bonus == 0
+
+
 def test_a_missing_member_is_refused(tmp_path: Path) -> None:
     Ensemble(MEMBERS, way="ranks").fit(walks()).save(tmp_path)
     for path in (tmp_path / "members" / "popular").iterdir():
@@ -140,3 +186,5 @@ def test_unknown_ways_and_no_trees_are_refused() -> None:
         Ensemble(way="magic")
     with pytest.raises(InputError, match="rounds must be at least 1"):
         Ensemble(rounds=0)
+    with pytest.raises(InputError, match="new_item_cost must be at least 0 and below 1, got 1"):
+        Ensemble(new_item_cost=1.0)

@@ -6,6 +6,10 @@ the best is learned anew from all of them, and the members once more from everyt
 starts from an earlier one of the same members keeps its fusion. What is fused are the best items of each
 member, a few hundred; the other items follow behind, by the sum of their scores.
 
+Where items have texts, a tenth of those that were met stand for new ones while the fusion is learned: no
+member sees their events. So the fusion learns what the texts alone are worth, and how many places new
+items get is bought with a small share of the held-back figure.
+
 Where it was measured (Amazon Beauty, validation) the stack ranks 5 % better than weights by rule and 17 %
 better than its best member; docs/LOG.md has the table.
 """
@@ -18,13 +22,14 @@ from dataclasses import replace
 from typing import ClassVar, Final
 
 import numpy as np
+import polars as pl
 
 from intently import progress
 from intently.data import Dataset, Histories
 from intently.errors import InputError, NotReadyError
 from intently.models.base import State
 from intently.models.composite import Composite, Members, fitted_members, usual_members
-from intently.models.fusion import WAYS, Fusion, fuse, ndcg_of
+from intently.models.fusion import WAYS, Fusion, fuse, largest_bonus, ndcg_of
 from intently.models.pools import Answered, answered, held_back, normal_scores, pooled
 from intently.models.space import Int, Space
 from intently.schema import DoubleArray, FloatArray
@@ -35,17 +40,28 @@ ASKED: Final = 30_000
 JUDGE: Final = 5
 """Every fifth of them judges the ways."""
 
+NEW: Final = 0.1
+"""Of the items that were met, those that stand for new ones."""
+
 BEHIND: Final = np.float32(-1e3)
 """Where the items outside the pools begin."""
 
 NO_EDGES: Final = np.zeros(2, np.int64)
 
 
+def popularity_of(dataset: Dataset) -> FloatArray:
+    """(n_items,) log of one more than an item's events."""
+    met = np.bincount(dataset.histories().items, minlength=dataset.n_items)
+    return np.log1p(met).astype(np.float32)
+
+
 class Ensemble(Composite):
     """One order from several models: `way` is "auto" (the best of the others), or one of WAYS.
 
     models: member -> its settings, or names; None: what `blend` takes, and `sequence`.
-    rounds: trees of a stack.
+    rounds: trees of a stack. new_item_cost: share of the held-back figure that the places of items
+    nobody has met may cost; 0 gives them none beyond their due and holds no items back, as is right where
+    the catalogue is full of items that are no longer sold.
 
     After `fit`: `way_taken`, `judged` (way -> NDCG@10 on the judging users), `shares` (member -> how
     much it has to say, adds up to one).
@@ -59,6 +75,7 @@ class Ensemble(Composite):
         models: Members | Sequence[str] | None = None,
         way: str = "auto",
         rounds: int = 150,
+        new_item_cost: float = 0.05,
         seed: int = 0,
     ) -> None:
         super().__init__(models)
@@ -66,7 +83,11 @@ class Ensemble(Composite):
             raise InputError(f"way must be auto, {', '.join(WAYS)}, got {way!r}", field="way")
         if rounds < 1:
             raise InputError(f"rounds must be at least 1, got {rounds}", field="rounds")
-        self.way, self.rounds, self.seed = way, rounds, seed
+        if not 0.0 <= new_item_cost < 1.0:
+            raise InputError(
+                f"new_item_cost must be at least 0 and below 1, got {new_item_cost}", field="new_item_cost"
+            )
+        self.way, self.rounds, self.new_item_cost, self.seed = way, rounds, new_item_cost, seed
         self._forget()
 
     def _forget(self) -> None:
@@ -86,8 +107,7 @@ class Ensemble(Composite):
         self._forget()
         given = self.models or {**usual_members(dataset), "sequence": {"seed": self.seed}}
         names = tuple(sorted(given))
-        met = np.bincount(dataset.histories().items, minlength=dataset.n_items)
-        popularity = np.log1p(met).astype(np.float32)
+        popularity = popularity_of(dataset)
         earlier = self._earlier(names)
         case = None if earlier else held_back(dataset)
         if earlier:
@@ -97,10 +117,14 @@ class Ensemble(Composite):
             self.fusion = Fusion("ranks", names, NO_EDGES, np.ones((3, len(names))), popularity)
             self.shares = dict.fromkeys(names, 1 / len(names))
         else:
+            cost = self.new_item_cost if dataset.vectors is not None else 0.0  # no text, nothing to go by
+            if cost:
+                case = replace(case, train=self._some_new(case.train))
             self.members = fitted_members(given, case.train, self._start)
             known = answered(self.members, case, met_count=self.repeats, most=ASKED)
-            self.fusion = self._chosen(names, known, popularity)
-            self.shares = self.fusion.shares(known)
+            chosen = self._chosen(names, known, popularity_of(case.train), cost)
+            self.fusion = replace(chosen, popularity=popularity)
+            self.shares = chosen.shares(known)
         self.members = fitted_members(given, dataset, self._start)
 
     def _earlier(self, names: tuple[str, ...]) -> Ensemble | None:
@@ -117,20 +141,31 @@ class Ensemble(Composite):
             raise NotReadyError(f"{self.name} is not fitted", hint="call fit(dataset) first")
         return self.fusion
 
-    def _chosen(self, names: tuple[str, ...], known: Answered, popularity: FloatArray) -> Fusion:
-        """The way to go, learned from all of `known`."""
-        way = self.way
-        if way == "auto":
-            judges = np.arange(len(known.pools)) % JUDGE == JUDGE - 1
-            learn, judge = known.select(np.flatnonzero(~judges)), known.select(np.flatnonzero(judges))
-            for tried in WAYS if judge.right.any() else ():
-                fusion = fuse(tried, names, learn, popularity, self.rounds, self.seed)
-                if fusion.way == tried:
-                    self.judged[tried] = ndcg_of(fusion, judge)
-            way = max(self.judged, key=self.judged.__getitem__, default="ranks")
+    def _some_new(self, train: Dataset) -> Dataset:
+        """`train` without the events of a share NEW of the items that were met."""
+        met = np.flatnonzero(popularity_of(train))
+        new = np.zeros(train.n_items, bool)
+        new[np.random.default_rng(self.seed).permutation(met)[: int(NEW * len(met))]] = True
+        return replace(train, events=train.events.filter(~pl.Series(new)[train.events["item"]]))
+
+    def _chosen(self, names: tuple[str, ...], known: Answered, popularity: FloatArray, cost: float) -> Fusion:
+        """The way to go, learned from all of `known`; `cost` of the figure buys the bonus of new items."""
+        judges = np.arange(len(known.pools)) % JUDGE == JUDGE - 1
+        learn, judge = known.select(np.flatnonzero(~judges)), known.select(np.flatnonzero(judges))
+        tried: dict[str, Fusion] = {}
+        ways = WAYS if self.way == "auto" else (self.way,) if cost else ()
+        for way in ways if judge.right.any() else ():
+            fusion = fuse(way, names, learn, popularity, self.rounds, self.seed)
+            if fusion.way == way:
+                tried[way] = fusion
+        best = self.way
+        if self.way == "auto":
+            self.judged = {way: ndcg_of(fusion, judge) for way, fusion in tried.items()}
+            best = max(self.judged, key=self.judged.__getitem__, default="ranks")
             figures = ", ".join(f"{name} {value:.4f}" for name, value in self.judged.items())
-            progress.note(f"ensemble: NDCG@10 of the ways {figures or 'unknown'}; taken: {way}")
-        return fuse(way, names, known, popularity, self.rounds, self.seed)
+            progress.note(f"ensemble: NDCG@10 of the ways {figures or 'unknown'}; taken: {best}")
+        bonus = largest_bonus(tried[best], judge, cost) if cost and best in tried else 0.0
+        return replace(fuse(best, names, known, popularity, self.rounds, self.seed), bonus=bonus)
 
     # -- answering -----------------------------------------------------------------------------
 
@@ -157,6 +192,7 @@ class Ensemble(Composite):
         return {
             **facts,
             "way": np.array([WAYS.index(fusion.way)], np.int32),
+            "bonus": np.array([fusion.bonus]),
             "names": np.frombuffer(json.dumps(fusion.names).encode(), np.uint8),
             "popularity": fusion.popularity,
             "trees": np.frombuffer(text.encode(), np.uint8),
@@ -177,9 +213,9 @@ class Ensemble(Composite):
             if not np.isnan(value)
         }
         way = WAYS[int(state["way"][0])]
-        self.fusion = Fusion(
-            way, names, state["edges"].astype(np.int64), state["weights"], state["popularity"], trees
-        )
+        edges = state["edges"].astype(np.int64)
+        bonus = float(state["bonus"][0]) if "bonus" in state else 0.0  # older models have none
+        self.fusion = Fusion(way, names, edges, state["weights"], state["popularity"], trees, bonus)
 
     @property
     def _n_members(self) -> int:

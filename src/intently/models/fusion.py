@@ -6,11 +6,14 @@
   users by activity, found by coordinate ascent on NDCG@10.
 - stack: boosted trees (LightGBM) with a listwise softmax loss (XE-NDCG; Bruch, WWW 2021) over every
   member's score and rank, how popular the item is and how active the user (stacking; Wolpert 1992).
+
+Of an item that nobody has met most members know nothing, so that it would hardly ever be answered: such
+items get a bonus on top, see `largest_bonus`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -18,7 +21,7 @@ import numpy as np
 from intently.evaluate.metrics import ndcg
 from intently.models.blend import RULE, search
 from intently.models.pools import Answered, Pools
-from intently.schema import DoubleArray, FloatArray, LongArray
+from intently.schema import BoolArray, DoubleArray, FloatArray, LongArray
 
 if TYPE_CHECKING:
     import lightgbm
@@ -29,6 +32,9 @@ RANK_SHIFT: Final = 60.0
 THIRDS: Final = (1 / 3, 2 / 3)
 LEAST_USERS: Final = 100
 """Users with something right in their pool from which trees are grown; fewer teach them nothing."""
+
+HALVINGS: Final = 12
+"""Of the range in which the bonus of new items is looked for."""
 
 THREAD_ROWS: Final = 20_000
 """Rows below which one thread predicts them all."""
@@ -44,6 +50,7 @@ class Fusion:
     weights: DoubleArray  # (3, members), of `weights`
     popularity: FloatArray  # (n_items,) log(1 + events)
     trees: lightgbm.Booster | None = None  # of `stack`
+    bonus: float = 0.0  # of items with popularity 0
 
     def order(self, pools: Pools) -> FloatArray:
         """(users, width) float32, -inf where a place is empty."""
@@ -56,7 +63,14 @@ class Fusion:
         else:
             out = np.zeros(there.shape)
             out[there] = self._predicted(features(pools, self.popularity)[there])
+        if self.bonus:
+            out = out + self.bonus * self.new(pools)
         return np.where(there, out, -np.inf).astype(np.float32)
+
+    def new(self, pools: Pools) -> BoolArray:
+        """(users, width): which places hold an item that nobody has met."""
+        out: BoolArray = (self.popularity[np.maximum(pools.places, 0)] == 0) & (pools.places >= 0)
+        return out
 
     def shares(self, known: Answered) -> dict[str, float]:
         """How much each member has to say: adds up to one.
@@ -162,5 +176,31 @@ def ranks(pools: Pools) -> FloatArray:
 
 def ndcg_of(fusion: Fusion, known: Answered) -> float:
     """Mean NDCG@10 of the fusion's order of the pools."""
-    order = np.argsort(-fusion.order(known.pools), axis=1, kind="stable")[:, :10]
-    return float(np.nanmean(ndcg(np.take_along_axis(known.right, order, axis=1), known.n_true, 10)))
+    return _ndcg(fusion.order(known.pools), known)
+
+
+def largest_bonus(fusion: Fusion, known: Answered, cost: float) -> float:
+    """The largest bonus of items nobody has met that costs no more than the share `cost` of NDCG@10.
+
+    Their places cost almost nothing until they push out what is right more often, and how many there
+    should be no past can tell; so they get what a small loss buys.
+    """
+    plain = replace(fusion, bonus=0.0)
+    new, order = plain.new(known.pools), plain.order(known.pools)
+    if not new.any():
+        return 0.0
+    there = order[np.isfinite(order)]
+    low, high = 0.0, float(there.max() - there.min())
+    enough = (1.0 - cost) * _ndcg(order, known)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        if _ndcg(order + np.where(new, np.float32(middle), np.float32(0.0)), known) >= enough:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _ndcg(order: FloatArray, known: Answered) -> float:
+    best = np.argsort(-order, axis=1, kind="stable")[:, :10]
+    return float(np.nanmean(ndcg(np.take_along_axis(known.right, best, axis=1), known.n_true, 10)))
