@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from intently.errors import NotReadyError
 from intently.serving.state import ledger as module
 from intently.serving.state.ledger import Ledger
 from intently.store import EventRow, SqliteStore
@@ -129,3 +130,42 @@ def test_what_is_to_be_done_afterwards_is_done_after_telling(ledger: Ledger) -> 
     ledger.hand_over([row("u", 0)], lambda _outcome: order.append("told"))
     assert done.wait(WAIT_S)
     assert order == ["told", "afterwards"]
+
+
+def test_events_wait_until_the_memory_has_them_and_too_many_are_refused(
+    ledger: Ledger, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING", 10)
+    remember, go_on = ledger._remember, threading.Event()
+
+    def slow(*given: object) -> None:
+        assert go_on.wait(WAIT_S)
+        remember(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ledger, "_remember", slow)
+    first = ledger.submit([row("u", n) for n in range(8)])
+    until(lambda: store.last_row() == 8)
+    with pytest.raises(NotReadyError, match="too many events wait to be written"):
+        ledger.submit([row("u", n) for n in range(8, 11)])
+    go_on.set()
+    assert first.result(WAIT_S) == [True] * 8
+    assert ledger.submit([row("u", n) for n in range(8, 18)]).result(WAIT_S) == [True] * 10
+
+
+def test_catching_up_does_not_overtake_what_is_on_its_way(
+    ledger: Ledger, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit is done, and its rows are not handed on yet."""
+    append, committed = store.append, threading.Event()
+
+    def slow(rows: list[EventRow]) -> object:
+        done = append(rows)
+        committed.set()
+        time.sleep(0.1)
+        return done
+
+    monkeypatch.setattr(store, "append", slow)
+    ledger.submit([row("u", 0)])
+    assert committed.wait(WAIT_S)
+    ledger.catch_up()
+    assert len(ledger.memory.of("u").items) == 1

@@ -112,7 +112,8 @@ class Ledger:
         """Return when all that was written by now is in the memory."""
         if self._threads[1].is_alive():
             reached = threading.Event()
-            self._stored.put(reached)
+            with self._handing:  # else it might overtake what is on its way
+                self._stored.put(reached)
             reached.wait(timeout=30)
 
     def submit(self, rows: Sequence[EventRow]) -> Future[list[bool]]:
@@ -163,8 +164,12 @@ class Ledger:
                 self._remember(stored.rows, stored.done)
             except Exception:  # they are on disk, and are read from there with the next ones
                 log.exception("events could not be taken into the memory")
+            self._wait_no_more(len(stored.rows))
             _tell(stored.outcomes())
-            self.afterwards()
+            try:
+                self.afterwards()
+            except Exception:
+                log.exception("events were stored and remembered, but not counted")
 
     def _look_if_idle(self) -> None:
         """Look for rows of others, unless own ones are on their way here: those would be counted twice."""
@@ -189,9 +194,11 @@ class Ledger:
                 submitted = self._queue.get_nowait()
             except queue.Empty:
                 break
+        return submitted is not None
+
+    def _wait_no_more(self, n: int) -> None:
         with self._counting:
             self._waiting -= n
-        return submitted is not None
 
     def _let_come(self) -> None:
         """Wait while more keep coming."""
@@ -214,6 +221,7 @@ class Ledger:
                 for one in group:
                     self._write([one])
             else:
+                self._wait_no_more(len(rows))
                 _tell([(group[0], self._failure(error))])
 
     def _remember(self, rows: Sequence[EventRow], done: Appended) -> None:
