@@ -8,8 +8,9 @@ when to stop. Each user's last item is asked for, the whole catalogue ranked, th
 chooses the decay of the past on the validation questions, the untuned one too.
 
 Rows: text-kNN with the untuned encoder and with the one that is best on the validation; both also whitened
-over the catalogue, and bent by the ridge of models/content.py, which learns from the same training histories
-in closed form; and the receipt of every method.
+(by the layer of contrast.py that the validation questions prefer), and bent by the ridge of
+models/content.py, which learns from the same training histories in closed form; and the receipt of every
+method.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from intently import progress
@@ -35,8 +35,7 @@ from intently.language.exact import load_module
 from intently.language.folder import open_folder
 from intently.language.methods import Method
 from intently.language.tune import compare
-from intently.language.whitening import whitened
-from intently.models.content import Content, unit
+from intently.models.content import Content
 from intently.nn.finetuning import Schedule
 from intently.schema import DoubleArray, FloatArray
 from record import record
@@ -93,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
         begun = f"untuned, {options.model.name}" if options.model else "untuned"
         base = open_folder(options.model).path
         task.load(base)
-        untuned = ways(task, shop, task.by_item(task.bank))
+        untuned = ways(task, shop, task.bank)
         for name, hits in untuned.items():
             keep({"way": name, "encoder": begun} | figures(hits), options)
         if not chosen:
@@ -108,7 +107,7 @@ def run(options: argparse.Namespace) -> int:
         folder = open_folder(out / best)
         module = load_module(folder)
         task.sentences.follow(folder)
-        tuned = ways(task, shop, task.by_item(task.sentences.matrix(module.model)))
+        tuned = ways(task, shop, task.sentences.matrix(module.model))
         for name, hits in tuned.items():
             row = {"way": name, "encoder": best} | figures(hits)
             row |= against(hits, untuned["text-kNN"], "untuned text-kNN")
@@ -118,11 +117,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def ways(task: Contrast, shop: Dataset, vectors: FloatArray) -> dict[str, dict[str, DoubleArray]]:
-    """Hits by way and group of one encoder's vectors of the items."""
+    """Hits by way and group of one encoder's vectors of the texts."""
+    by_item = task.by_item(vectors)
+    _, bettered = task.settled(vectors, task.layers(vectors))
     return {
-        "text-kNN": task.hits(vectors),
-        "whitened": task.hits(unit(whitened(vectors)).astype(np.float32)),
-        "content": bent(task, shop, vectors),
+        "text-kNN": task.hits(by_item),
+        "whitened": task.hits(task.by_item(bettered)),
+        "content": bent(task, shop, by_item),
     }
 
 

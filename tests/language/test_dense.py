@@ -14,7 +14,7 @@ from intently.errors import ArtifactError, InputError
 from intently.language import TextEncoder
 from intently.language.dense import Dense, write
 from intently.language.folder import open_folder
-from intently.language.whitening import whitened, whitening
+from intently.language.whitening import levelling, whitened, whitening
 
 TEXTS = ["green tea", "black tea", "steel spoon", "silver fork", "hand soap"]
 
@@ -56,6 +56,28 @@ def test_whitening_by_a_layer_is_whitening_by_hand() -> None:
         torch.from_numpy(rows.astype(np.float32)), torch.from_numpy(bend.T), torch.from_numpy(-shift @ bend)
     )
     np.testing.assert_allclose(by_layer.numpy(), whitened(rows.astype(np.float32)), atol=1e-3)
+
+
+def test_half_a_whitening_takes_half_of_the_spread_and_none_only_centres() -> None:
+    rows = np.random.default_rng(1).normal(size=(40_000, 3)).astype(np.float32) @ np.diag([9.0, 4.0, 1.0]) + 5
+    rows = rows.astype(np.float32)
+    for strength, ratio in ((0.0, 9.0), (0.5, 3.0), (1.0, 1.0)):
+        spread = whitened(rows, strength).std(axis=0)
+        assert spread[0] / spread[2] == pytest.approx(ratio, rel=0.03)
+    np.testing.assert_allclose(whitened(rows, 0.0).mean(axis=0), 0.0, atol=1e-3)
+
+
+def test_levelling_makes_gaps_as_wide_in_every_direction_whatever_the_vectors_do() -> None:
+    rng = np.random.default_rng(2)
+    gaps = (rng.normal(size=(40_000, 3)) @ np.diag([8.0, 2.0, 1.0])).astype(np.float32)
+    bend = levelling(gaps, np.ones(len(gaps), np.float32))
+    spread = (gaps @ bend).std(axis=0)
+    np.testing.assert_allclose(spread / spread[0], 1.0, rtol=0.03)
+    heavy = np.where(np.arange(len(gaps)) < 20_000, 1.0, 0.0).astype(np.float32)
+    wider = np.concatenate([gaps[:20_000], 100 * gaps[20_000:]])
+    alone = levelling(gaps[:20_000], np.ones(20_000, np.float32))
+    np.testing.assert_allclose(levelling(wider, heavy), alone, rtol=1e-2, atol=1e-4)
+    np.testing.assert_array_equal(levelling(np.zeros((5, 3), np.float32), np.ones(5, np.float32)), np.eye(3))
 
 
 def test_a_layer_that_cannot_be_used_is_named(folder: Path) -> None:

@@ -14,11 +14,12 @@ from kinds_shop import kinds_shop
 from intently.data import Dataset
 from intently.errors import InputError
 from intently.language import next_text, together
-from intently.language.contrast import Batch, Contrast, Contrasting
+from intently.language.contrast import STRENGTHS, Batch, Contrast, Contrasting, marks_and_choices
+from intently.language.exact import LastLayer
 from intently.language.questions import Questions, Split, split
-from intently.language.ranking import ranks, user_vectors
+from intently.language.ranking import best_decay, ranks, user_vectors
 from intently.language.sentences import Sentences
-from intently.schema import IntArray
+from intently.schema import FloatArray, IntArray
 
 SMALL = Contrasting(items=32, questions=256, negatives=256)
 
@@ -104,6 +105,44 @@ def test_batches_are_the_same_for_the_same_epoch_and_cover_the_texts(tiny: Path)
     assert any((a.fresh != b.fresh).any() for a, b in zip(first, later, strict=True))
     fresh = np.concatenate([batch.fresh for batch in first])
     assert len(np.unique(fresh)) == len(fresh) >= 96 - SMALL.items
+
+
+def test_what_ends_a_tuning_is_chosen_on_every_validation_question_and_marks_judge_a_few() -> None:
+    questions = Questions(
+        np.zeros((3000, 1), np.int32), np.zeros((3000, 1), np.int32), np.arange(3000, dtype=np.int32)
+    )
+    few, many = marks_and_choices(questions, 12_000, seed=0)
+    assert len(few) == 1000
+    assert sorted(many.target) == list(range(3000))
+    assert len(np.unique(few.target)) == 1000
+    assert len(marks_and_choices(questions, 100_000, seed=0)[1]) == 2000  # a large catalogue: fewer
+
+
+def test_a_tuning_ends_with_the_layer_that_finds_most_and_its_folder_keeps_it(
+    tiny: Path, tmp_path: Path
+) -> None:
+    task = next_text.from_shop(kinds_shop(), tiny, SMALL, max_tokens=8)
+    model = task.load(tiny)
+    task.batches(0)  # whitens
+    kept = task.sentences.last
+    task.finish(model)
+    task.save(model, tmp_path)
+    chosen = task.by_item(task.sentences.matrix(model))
+    figure = best_decay(chosen, task.choosing, 10)[1]
+    task.sentences.last = LastLayer(None)
+    plain = task.sentences.matrix(model)
+    others = [kept, *task.layers(plain)]
+    assert len(others) == len(STRENGTHS) + 2
+    assert figure == pytest.approx(
+        max(best_decay(v, task.choosing, 10)[1] for v in _bent(task, plain, others))
+    )
+    again = task.by_item(task.sentences.matrix(task.load(tmp_path)))
+    np.testing.assert_allclose(again, chosen, atol=1e-5)
+
+
+def _bent(task: Contrast, plain: FloatArray, layers: list[LastLayer]) -> list[FloatArray]:
+    with torch.no_grad():
+        return [task.by_item(layer(torch.from_numpy(plain)).numpy()) for layer in layers]
 
 
 def test_together_asks_one_thing_after_another(tiny: Path) -> None:

@@ -37,13 +37,18 @@ from intently.language.folder import open_folder
 from intently.language.questions import Questions, Split
 from intently.language.ranking import best_decay, ndcg, ranks, user_vectors
 from intently.language.sentences import Sentences
-from intently.language.whitening import whitening
+from intently.language.whitening import levelling, whitening
 from intently.schema import DoubleArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 K = 10
+STRENGTHS = (0.0, 0.5, 1.0)
+"""Of the whitenings that the validation chooses from."""
+_MARK_QUESTIONS = 1000  # judged at every mark
+_MOST_GAPS = 50_000  # training questions that a levelling is learned from
+_MOST_SCORES = 200_000_000  # questions times items, where something is chosen in the end
 _FALSE = -1e9
 
 
@@ -54,8 +59,8 @@ class Contrasting:
     temperature: of both softmaxes. items: texts encoded afresh in a batch. questions: at most so many of
     each direction in a batch. negatives: items, and users, drawn at random. hard: nearest texts of each
     fresh item among the negatives. mask_share: of tokens hidden in training. decay: of the past, a moment.
-    whiten: learn under the whitening of the untuned vectors; the saved folder keeps it, or that of the tuned
-    vectors where the validation prefers it, as a Dense layer.
+    whiten: learn under the whitening of the untuned vectors; the saved folder keeps it as a Dense layer, or
+    the layer of the tuned vectors (`layers`) that the validation prefers.
     """
 
     temperature: float = 0.1
@@ -114,6 +119,7 @@ class Contrast:
         self.settings = settings or Contrasting()
         self.dropout = dropout
         self.train = _told(parts.train, sentences)
+        self.marking, self.choosing = marks_and_choices(parts.validation, len(sentences.text_of), seed)
         if not len(self.train):
             raise InputError("no training question has texts on both sides: nothing to learn from")
         self.counts = np.bincount(self.train.target, minlength=len(sentences.text_of))
@@ -161,7 +167,7 @@ class Contrast:
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Recall and NDCG at 10 of items that no training question shows, among what validation shows."""
-        questions = self.parts.validation
+        questions = self.marking
         shown = np.concatenate([questions.past[:, :8].ravel(), questions.target])
         pool = np.unique(shown[shown >= 0]).astype(np.int32)
         texts = np.unique(self.sentences.text_of[pool]).astype(np.int32)
@@ -172,16 +178,13 @@ class Contrast:
         return {"recall@10": float((place < K).mean()), "ndcg@10": float(ndcg(place, K).mean())}
 
     def finish(self, model: nn.Module) -> None:
-        """Whiten anew over the tuned vectors, if that finds more of the validation's answers."""
+        """Bend the tuned vectors anew, by the layer that finds most of the validation's answers."""
         kept = self.sentences.last
         if not self.settings.whiten or kept.dense is None:
             return
         self.sentences.last = LastLayer(None)
         plain = self.sentences.matrix(model)
-        layers = [kept, _whitening_layer(plain)]
-        found = [_through(layer, plain) for layer in layers]
-        best = int(np.argmax([self._validated(vectors) for vectors in found]))
-        self.sentences.last, self._tuned = layers[best], found[best]
+        self.sentences.last, self._tuned = self.settled(plain, [kept, *self.layers(plain)])
 
     def measure(self, model: nn.Module) -> dict[str, DoubleArray]:
         """Recall@10 of every test question among all items: all, warm, cold."""
@@ -203,7 +206,7 @@ class Contrast:
         The past's decay is chosen on the validation questions, for each model its own. Answers of the
         validation count in neither warm nor cold: they taught nothing, but chose when to stop.
         """
-        decay, _ = best_decay(by_item, self.parts.validation, K, bend)
+        decay, _ = best_decay(by_item, self.choosing, K, bend)
         questions = self.parts.test
         users = user_vectors(questions, by_item, decay)
         hit = (ranks(users if bend is None else users @ bend, by_item, questions) < K).astype(np.float64)
@@ -216,9 +219,27 @@ class Contrast:
         found: FloatArray = vectors[self.sentences.text_of] * self.sentences.filled[:, None]
         return found
 
-    def _validated(self, vectors: FloatArray) -> float:
-        """NDCG@10 of the validation questions among all items, the decay at its best."""
-        return best_decay(self.by_item(vectors), self.parts.validation, K)[1]
+    def layers(self, plain: FloatArray) -> list[LastLayer]:
+        """What may follow these vectors of texts: whitenings, and centred, the levelling of training's gaps.
+
+        A gap is between a user and what came next. Often bought items weigh less, by the root of how often.
+        """
+        centred = self.by_item(_through(_whitening_layer(plain, 0.0), plain))
+        few = np.random.default_rng([self.seed, 47]).permutation(len(self.train))[:_MOST_GAPS]
+        asked = self.train.select(few.astype(np.int32))
+        gaps = centred[asked.target] - user_vectors(asked, centred, self.settings.decay)
+        bend = levelling(gaps, self.counts[asked.target].astype(np.float32) ** -0.5)
+        level = _bending_layer(plain.mean(axis=0), bend)
+        return [*(_whitening_layer(plain, strength) for strength in STRENGTHS), level]
+
+    def settled(self, plain: FloatArray, layers: Sequence[LastLayer]) -> tuple[LastLayer, FloatArray]:
+        """The layer that finds most answers of the validation, by NDCG@10 at its best decay; its vectors."""
+        found = []
+        for layer in layers:
+            by_item = self.by_item(_through(layer, plain))
+            found.append(best_decay(by_item, self.choosing, K)[1])
+        best = layers[int(np.argmax(found))]
+        return best, _through(best, plain)
 
     # -- batches ------------------------------------------------------------------------------
 
@@ -326,8 +347,18 @@ class Contrast:
         return np.unique(popular[best]).astype(np.int32)
 
 
-def _whitening_layer(vectors: FloatArray) -> LastLayer:
-    shift, bend = whitening(vectors)
+def marks_and_choices(questions: Questions, n_items: int, seed: int) -> tuple[Questions, Questions]:
+    """A few, judged many times, and as many as can be judged a few times; drawn anew from `questions`."""
+    order = np.random.default_rng([seed, 43]).permutation(len(questions)).astype(np.int32)
+    most = max(_MARK_QUESTIONS, _MOST_SCORES // n_items)
+    return questions.select(np.sort(order[:_MARK_QUESTIONS])), questions.select(np.sort(order[:most]))
+
+
+def _whitening_layer(vectors: FloatArray, strength: float = 1.0) -> LastLayer:
+    return _bending_layer(*whitening(vectors, strength))
+
+
+def _bending_layer(shift: FloatArray, bend: FloatArray) -> LastLayer:
     return LastLayer(Dense(np.ascontiguousarray(bend.T), -shift @ bend, on_unit=True))
 
 

@@ -67,7 +67,7 @@ def split(
     cold_share: float = 0.1,
     recent: int = RECENT,
     most_train: int = 400_000,
-    most_validation: int = 1000,
+    most_validation: int = 20_000,
     most_test: int = 25_000,
     baskets: bool = False,
     seed: int = 0,
