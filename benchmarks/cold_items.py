@@ -7,10 +7,10 @@ title). A seeded tenth of the items is removed from all training histories (cold
 when to stop. Each user's last item is asked for, the whole catalogue ranked, the history masked. Every way
 chooses the decay of the past on the validation questions, the untuned one too.
 
-Rows: text-kNN with the untuned encoder and with the one that is best on the validation; both also whitened
-(by the layer of contrast.py that the validation questions prefer), and bent by the ridge of
-models/content.py, which learns from the same training histories in closed form; and the receipt of every
-method.
+Rows: text-kNN with the untuned English encoder, with the untuned one of `--model`, and with the one that is
+best on the validation; all also whitened (by the layer of contrast.py that the validation questions prefer),
+and bent by the ridge of models/content.py, which learns from the same training histories in closed form;
+and the receipt of every method.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from intently.data import Dataset
 from intently.errors import InputError, IntentlyError
 from intently.intervals import difference, lift, mean_interval
 from intently.language import next_text, receipt
+from intently.language.choice import named_encoder
 from intently.language.contrast import Contrast, Contrasting
 from intently.language.exact import load_module
 from intently.language.folder import open_folder
@@ -59,7 +60,11 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with sequences.txt[.gz]")
-    parser.add_argument("--model", type=Path, help="encoder folder that is tuned; default: the English one")
+    parser.add_argument(
+        "--model",
+        type=named_encoder,
+        help="what is tuned: english, multilingual or a folder; default: english",
+    )
     parser.add_argument("--methods", default=METHODS, help=f"comma-separated, default {METHODS}; '': none")
     parser.add_argument("--minutes", type=float, default=30.0, help="for all methods together")
     parser.add_argument("--temperature", type=float, default=Contrasting.temperature)
@@ -89,12 +94,10 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
         )
         chosen = [Method(name) for name in options.methods.split(",") if name]
-        begun = f"untuned, {options.model.name}" if options.model else "untuned"
-        base = open_folder(options.model).path
-        task.load(base)
-        untuned = ways(task, shop, task.bank)
-        for name, hits in untuned.items():
-            keep({"way": name, "encoder": begun} | figures(hits), options)
+        default = untuned = untuned_ways(task, shop, options)
+        if options.model:
+            plain = next_text.from_shop(shop, None, settings, seed=options.seed)
+            default = untuned_ways(plain, shop, argparse.Namespace(**(vars(options) | {"model": None})))
         if not chosen:
             return 0
         receipts = compare(options.model, task, chosen, schedule, out, before=untuned["text-kNN"])
@@ -110,10 +113,22 @@ def run(options: argparse.Namespace) -> int:
         tuned = ways(task, shop, task.sentences.matrix(module.model))
         for name, hits in tuned.items():
             row = {"way": name, "encoder": best} | figures(hits)
-            row |= against(hits, untuned["text-kNN"], "untuned text-kNN")
+            row |= against(hits, default["text-kNN"], "untuned text-kNN")
             row |= against(hits, untuned[name], f"untuned {name}")
             keep(row, options)
     return 0
+
+
+def untuned_ways(
+    task: Contrast, shop: Dataset, options: argparse.Namespace
+) -> dict[str, dict[str, DoubleArray]]:
+    """Hits of an encoder as it comes, recorded: the English one, or the one of `options.model`."""
+    task.load(open_folder(options.model).path)
+    found = ways(task, shop, task.bank)
+    name = f"untuned, {options.model.name}" if options.model else "untuned"
+    for way, hits in found.items():
+        keep({"way": way, "encoder": name} | figures(hits), options)
+    return found
 
 
 def ways(task: Contrast, shop: Dataset, vectors: FloatArray) -> dict[str, dict[str, DoubleArray]]:

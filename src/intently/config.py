@@ -52,7 +52,9 @@ class Settings(BaseModel):
     port: int = Field(default=8000, ge=0, le=65535, description="port the service listens on")
     target: str = Field(default="", description="event to predict; empty: the strongest present")
     horizon_days: float = Field(default=28.0, gt=0, description="P(event within this many days)")
-    encoder: str = Field(default="", description="path of a transformers folder; empty: by the texts")
+    encoder: str = Field(
+        default="", description="english, multilingual or a transformers folder; empty: by the texts"
+    )
     speed: str = Field(default="auto", description="auto, exact, fast or fastest: how texts are encoded")
     minutes: float = Field(
         default=0.0, ge=0, description="what training may take on two cores; 0: what the data is worth"

@@ -18,7 +18,7 @@ import polars as pl
 from intently.config import Settings
 from intently.data import Dataset
 from intently.data.histories import DAY_S
-from intently.language.choice import HAN_SHARE, mostly_han
+from intently.language.choice import HAN_SHARE, MULTILINGUAL, mostly_han
 from intently.models.boosted import Boosted
 from intently.models.ensemble import ASKED
 from intently.models.linear import MAX_ITEMS
@@ -102,7 +102,8 @@ def forecast(dataset: Dataset, settings: Settings, *, slower: float = 1.0) -> Fo
 
 def _read_s(texts: list[str], settings: Settings) -> float:
     """Seconds to read distinct texts; a Chinese shop's model is larger, and is unpacked first."""
-    chinese = not settings.encoder and mostly_han(texts) >= HAN_SHARE
+    by_texts = not settings.encoder and mostly_han(texts) >= HAN_SHARE
+    chinese = by_texts or settings.encoder == MULTILINGUAL
     each_s = CHINESE_TEXT_S if chinese else TEXT_S
     return len(texts) * each_s * REFERENCE_CORES / (os.cpu_count() or 1) + (UNPACK_S if chinese else 0.0)
 

@@ -13,7 +13,7 @@ from intently.config import Settings, load_settings
 from intently.data import Dataset
 from intently.errors import ArtifactError, ConfigError
 from intently.language import choice, choose_encoder, encode_catalogue, multilingual
-from intently.language.choice import HAN_SHARE, encoder_for, mostly_han
+from intently.language.choice import HAN_SHARE, encoder_for, mostly_han, named_encoder
 from intently.language.folder import bundled_folder, open_folder
 from intently.pipeline import read_catalogue
 from intently.plan import forecast
@@ -111,6 +111,17 @@ def test_the_recipe_reads_a_mixed_catalogue_with_the_multilingual_encoder(
     assert (alone == vectors).all()
 
 
+def test_the_encoders_that_come_along_are_asked_for_by_name(
+    tmp_path: Path, ready: Path, notes: list[str]
+) -> None:
+    assert named_encoder("english") == bundled_folder()
+    assert named_encoder("multilingual") == ready
+    assert named_encoder("./multilingual") == Path("multilingual")
+    assert named_encoder(tmp_path) == tmp_path
+    assert choose_encoder(ENGLISH, Settings(home=tmp_path, encoder="multilingual")) == ready
+    assert notes == ["encoder: multilingual, as the settings say"]
+
+
 def test_the_speed_of_the_settings_reaches_the_encoder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"'speed'.* must be one of auto, exact, fast, fastest, got 'slow'"):
         load_settings(home=tmp_path, speed="slow")
@@ -123,3 +134,5 @@ def test_the_plan_counts_the_larger_encoder(tmp_path: Path) -> None:
     english, chinese = (forecast(shop(texts), Settings(home=tmp_path)) for texts in (ENGLISH, CHINESE))
     assert chinese.stages_s[stage] > english.stages_s[stage] + 1
     assert chinese.total_s > english.total_s
+    named = forecast(shop(ENGLISH), Settings(home=tmp_path, encoder="multilingual"))
+    assert named.stages_s[stage] > english.stages_s[stage] + 1

@@ -12,6 +12,7 @@ import typer
 from intently.errors import InputError
 
 if TYPE_CHECKING:
+    from intently.language.choice import named_encoder
     from intently.language.corpus import Corpus, Source
     from intently.language.pretraining_receipt import PretrainingReceipt
     from intently.language.pretraining_recipe import Recipe
@@ -46,7 +47,7 @@ def pretrain(
         "bert", "--kind", help="From scratch: bert, roberta (hidden words), gpt (next)."
     ),
     size: str = typer.Option("tiny", "--size", help="From scratch: tiny, mini or small."),
-    model: Path | None = typer.Option(None, "--model", help="Go on from this transformers folder."),
+    model: Path | None = typer.Option(None, "--model", help="Go on from: english, multilingual or a folder."),
     method: str = typer.Option(
         "full", "--method", help="With --model: full, lora, or head (only a new head)."
     ),
@@ -65,7 +66,7 @@ def pretrain(
     recipe = Recipe(
         kind=kind,
         size=size,
-        start=model,
+        start=named_encoder(model) if model else None,
         method=method,
         minutes=minutes,
         steps=steps,

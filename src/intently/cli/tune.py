@@ -63,7 +63,7 @@ def tune(
     compare: bool = typer.Option(False, "--compare", help="All four methods, sharing --minutes."),
     minutes: float = typer.Option(10.0, "--minutes", help="How long it may train; 0: --epochs alone."),
     epochs: int = typer.Option(0, "--epochs", help="At most so many passes; 0: 3, or what fits --minutes."),
-    model: Path | None = typer.Option(None, "--model", help="A transformers folder to begin with."),
+    model: Path | None = typer.Option(None, "--model", help="Begin with: english, multilingual or a folder."),
     file: Path | None = typer.Option(None, "--file", help="label: .csv, .jsonl or .parquet, also .gz."),
     text: str = typer.Option("text", "--text", help="label: column of the text."),
     label: str = typer.Option("label", "--label", help="label: column of the class."),
@@ -144,7 +144,7 @@ def _guard(dropout: float, smoothing: float, class_weights: bool, augment: float
 
 def _objective(data: _Data, settings: Settings, guard: Guard) -> tuple[Objective[Any], Path, dict[str, Any]]:
     """The objective, the folder that is tuned, and which data is learned from."""
-    from intently.language import choice, click, label, next_text, together
+    from intently.language import click, label, next_text, together
     from intently.language.catalogue import catalogue_text
     from intently.language.contrast import Contrasting
     from intently.pipeline import load_shop
@@ -152,7 +152,7 @@ def _objective(data: _Data, settings: Settings, guard: Guard) -> tuple[Objective
 
     if data.file is not None:
         texts = label.read_table(data.file).get_column(data.text, default=None)
-        folder = data.model or choice.encoder_for([] if texts is None else texts.drop_nulls().to_list())
+        folder = _begin(data.model, [] if texts is None else texts.drop_nulls().to_list())
         task: Objective[Any] = label.from_file(
             data.file, data.text, data.label, folder, guard=guard, seed=data.seed
         )
@@ -161,7 +161,7 @@ def _objective(data: _Data, settings: Settings, guard: Guard) -> tuple[Objective
     titles = catalogue_text(shop)
     if not any(titles):
         raise InputError("no item of this shop has a text", hint="import items with a title")
-    folder = data.model or (Path(settings.encoder) if settings.encoder else choice.encoder_for(titles))
+    folder = _begin(data.model or settings.encoder, titles)
     facts = data_facts(shop)
     if data.objective == "click":
         from intently.language.click import ClickSettings
@@ -171,6 +171,13 @@ def _objective(data: _Data, settings: Settings, guard: Guard) -> tuple[Objective
     make = next_text.from_shop if data.objective == "next" else together.from_shop
     contrasting = Contrasting(mask_share=guard.token_mask)
     return make(shop, folder, contrasting, dropout=guard.dropout, seed=data.seed), folder, facts
+
+
+def _begin(asked: Path | str | None, texts: Sequence[str]) -> Path:
+    """The folder that is tuned: what is asked for, else what suits the texts."""
+    from intently.language import choice
+
+    return choice.named_encoder(asked) if asked else choice.encoder_for(texts)
 
 
 def _room(settings: Settings, data: _Data, chosen: Sequence[Method], schedule: Schedule) -> Path:

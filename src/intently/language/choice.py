@@ -23,6 +23,11 @@ _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff]")  # k
 _LETTER = re.compile(r"[^\W\d_]")
 
 
+MULTILINGUAL = "multilingual"
+NAMES = ("english", MULTILINGUAL)
+"""Encoders that come with Intently, by the names that stand for their folders."""
+
+
 def choose_encoder(texts: Sequence[str], settings: Settings) -> Path:
     """The folder of the encoder for these texts; says in one line which, and why.
 
@@ -32,7 +37,7 @@ def choose_encoder(texts: Sequence[str], settings: Settings) -> Path:
     """
     if settings.encoder:
         progress.note(f"encoder: {settings.encoder}, as the settings say")
-        return Path(settings.encoder)
+        return named_encoder(settings.encoder)
     tuned = published_encoder(settings.home)
     if tuned is not None:
         progress.note(f"encoder: {tuned.name}, tuned for this shop")
@@ -57,6 +62,17 @@ def encoder_for(texts: Sequence[str], cache: Path | None = None) -> Path:
         return english
     progress.note(f"encoder: multilingual, since {told}")
     return folder
+
+
+def named_encoder(given: str | Path, cache: Path | None = None) -> Path:
+    """The folder that `english` or `multilingual` stands for; whatever else is given, as a path.
+
+    A folder of that name is meant by ./english. The multilingual one is made when it is not in `cache`
+    yet. Raises MissingExtraError when its package is not installed.
+    """
+    if str(given) not in NAMES:
+        return Path(given)
+    return multilingual_folder(cache) if str(given) == MULTILINGUAL else bundled_folder()
 
 
 def published_encoder(home: Path) -> Path | None:
