@@ -105,14 +105,14 @@ def run(options: argparse.Namespace) -> int:
             print(line)
         print(receipt.verdict(receipts)[1])
         for one in receipts:
-            keep({"way": "receipt", "encoder": one.method} | receipt.plain(one), options)
+            keep({"way": "receipt", "encoder": named(one.method, options)} | receipt.plain(one), options)
         best = max(receipts, key=lambda one: one.validation).method
         folder = open_folder(out / best)
         module = load_module(folder)
         task.sentences.follow(folder)
         tuned = ways(task, shop, task.sentences.matrix(module.model))
         for name, hits in tuned.items():
-            row = {"way": name, "encoder": best} | figures(hits)
+            row = {"way": name, "encoder": named(best, options)} | figures(hits)
             row |= against(hits, default["text-kNN"], "untuned text-kNN")
             row |= against(hits, untuned[name], f"untuned {name}")
             keep(row, options)
@@ -125,10 +125,14 @@ def untuned_ways(
     """Hits of an encoder as it comes, recorded: the English one, or the one of `options.model`."""
     task.load(open_folder(options.model).path)
     found = ways(task, shop, task.bank)
-    name = f"untuned, {options.model.name}" if options.model else "untuned"
     for way, hits in found.items():
-        keep({"way": way, "encoder": name} | figures(hits), options)
+        keep({"way": way, "encoder": named("untuned", options)} | figures(hits), options)
     return found
+
+
+def named(how: str, options: argparse.Namespace) -> str:
+    """How the encoder was tuned, and what it began with where that is not the English one."""
+    return f"{how}, {options.model.name}" if options.model else how
 
 
 def ways(task: Contrast, shop: Dataset, vectors: FloatArray) -> dict[str, dict[str, DoubleArray]]:
