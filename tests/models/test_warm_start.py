@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from intently.models.popular import Popular
 from intently.models.sequence import Sequence
 from intently.models.start import Start
 from intently.models.warm import beside
-from intently.nn.packing import Bags
+from intently.nn.packing import Bags, Packed
 
 SMALL = {"d": 16, "blocks": 1, "batch_tokens": 256, "learning_rate": 0.02}
 N_ITEMS = 30
@@ -65,6 +66,58 @@ def test_before_any_step_the_network_is_the_earlier_one(texts: bool, monkeypatch
     np.testing.assert_allclose(again.table, earlier.table, atol=1e-4)
     np.testing.assert_allclose(again.scale, earlier.scale, rtol=1e-5)
     np.testing.assert_array_equal(again.weights["norm.weight"], earlier.weights["norm.weight"])
+
+
+def test_what_is_new_is_learned_and_what_is_old_is_kept() -> None:
+    walk = [[f"i{(at + s) % N_ITEMS:02}" for s in range(8)] for at in range(N_ITEMS)] * 10
+    old = Dataset.from_sequences(walk)
+    # a later day: whoever stands at i07 jumps to i20, which nobody did before; the others walk on
+    onward = {f"i{at:02}": f"i{(at + 1) % N_ITEMS:02}" for at in range(N_ITEMS)} | {"i07": "i20"}
+    longer = [[*one, onward[one[-1]]] for one in walk]
+    shop = Dataset.from_sequences(longer)
+    earlier = Sequence(**SMALL, epochs=24).fit(old)
+    assert float(earlier.until[0]) < shop.end_s
+    again = Sequence(**SMALL, epochs=24).fit(shop, Start.same_items(earlier, new="last"))
+    assert len(again.curve) == 6
+    at = [row for row, one in enumerate(walk) if one[-1] == "i07"]
+    asked = old.histories(np.array(at))
+    jumped = int(shop.items.index("i20"))
+    rank = (again.scores(asked)[0] > again.scores(asked)[0, jumped]).sum()
+    before = (earlier.scores(asked)[0] > earlier.scores(asked)[0, jumped]).sum()
+    assert rank < before
+    others = old.histories(np.array([row for row in range(N_ITEMS) if row not in at]))
+    right = (again.top_k(others, 1).items == earlier.top_k(others, 1).items).mean()
+    assert right > 0.9
+
+
+def test_the_loss_asks_for_what_is_new_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = circle()
+    earlier = Sequence(**SMALL, epochs=2).fit(shop)
+    monkeypatch.setattr("intently.models.sequence.OLD_SHARE", 0.0)
+    asked: list[int] = []
+
+    def count(
+        _net: object, batches: Callable[[], Iterable[tuple[Packed, Packed]]], *_: object
+    ) -> list[object]:
+        asked.extend(int(targets.asked.sum()) for _, targets in batches() if targets.asked is not None)
+        return []
+
+    monkeypatch.setattr("intently.nn.training.train", count)
+    Sequence(**SMALL).fit(shop, Start.same_items(earlier, new="last"))
+    assert sum(asked) == shop.n_users
+    asked.clear()
+    Sequence(**SMALL).fit(shop, Start.same_items(earlier))
+    assert asked == []
+
+
+def test_a_model_that_does_not_say_how_far_it_learned_knows_nothing_new(tmp_path: Path) -> None:
+    shop = circle()
+    earlier = Sequence(**SMALL, epochs=8).fit(shop)
+    assert earlier.until[0] == pytest.approx(shop.end_s)
+    earlier.until = np.full(1, np.inf)  # as models of before have it
+    again = Sequence(**SMALL, epochs=8).fit(shop, Start.same_items(earlier, new="later"))
+    whole = Sequence(**SMALL, epochs=8).fit(shop, Start.same_items(earlier))
+    np.testing.assert_array_equal(again.table, whole.table)
 
 
 def test_items_are_found_again_by_their_outside_ids() -> None:

@@ -17,11 +17,11 @@ from intently.models.principal import main_axes
 from intently.models.ranking import Ranked, top_k
 from intently.models.sequence_state import Reader, SequenceState, Vocabulary
 from intently.models.space import Choice, Float, Int, Space
-from intently.models.warm import take_over
+from intently.models.warm import news, take_over
 from intently.nn.gaps import vary
 from intently.nn.inference import bagged, encode
 from intently.nn.packing import Bags, Packed, pack, windows
-from intently.schema import EVENTS, ByteArray, DoubleArray, FloatArray, IntArray, LongArray
+from intently.schema import EVENTS, BoolArray, ByteArray, DoubleArray, FloatArray, IntArray, LongArray
 
 if TYPE_CHECKING:
     from intently.nn.next_item import NextItem
@@ -35,14 +35,18 @@ HELD_LEAST = 50
 KEPT = ("vocabulary", "popularity", "table", "scale", "curve")
 """What is saved besides the encoder's weights."""
 
-LATER = ("kind_vectors", "norms", "text_map", "text_axes", "text_mean")
+LATER = ("kind_vectors", "norms", "text_map", "text_axes", "text_mean", "until")
 """What models saved before do not have: `kind_vectors`, and what a training that starts from one reads."""
 
-WARM_SHARE = 0.125
-"""Of `epochs`, for a training that starts from an earlier one."""
+WARM_SHARE, WARM_SHARE_NEW = 0.125, 0.25
+"""Of `epochs`, for a training that starts from an earlier one; where it knows which moments are new."""
 
-WARM_UP, WARM_AGE = 20, 450
-"""Its steps of rising rate, and steps that the average of its weights counts as having behind it."""
+OLD_SHARE = 0.05
+"""Of the moments that the earlier one has learned, drawn anew for each epoch, lest they be forgotten."""
+
+WARM_UP, WARM_AGE = 0.2, 4.5
+"""Of its steps: those of rising rate, 20 at most, and those that the average of its weights counts as having
+behind it: so many that about the latter half of the steps makes the average."""
 
 
 class Sequence(Recommender):
@@ -65,9 +69,10 @@ class Sequence(Recommender):
     gaps differ; that is off, since it brought nothing on the shops it was tried on (docs/LOG.md).
 
     With `fit(..., start=...)` of an earlier model of the same shape, its items, text map and encoder are
-    where the training begins, and new items begin where their texts or neighbours are (warm.py). An
-    eighth of the epochs is trained, at a rate that falls to nothing. Nobody is held back then: the
-    earlier model has seen their last moment, so it would look best before any step.
+    where the training begins, and new items begin where their texts or neighbours are (warm.py). Where it
+    is known which moments are new, the loss asks for them and a few old ones, for a quarter of the epochs;
+    else for all, for an eighth. The rate falls to nothing. Nobody is held back then: the earlier model
+    has seen their last moment, so it would look best before any step.
 
     d: width. max_length: moments looked at. dropout: on tokens, attention and both parts of a block.
     batch_tokens: moments a step. epochs: at most. text: use `dataset.vectors` when there are some.
@@ -140,6 +145,7 @@ class Sequence(Recommender):
         self.text_map: FloatArray = np.zeros((0, self.d), np.float32)  # directions of texts to vectors
         self.text_axes: FloatArray = np.zeros((0, 0), np.float32)  # text vectors to directions
         self.text_mean: FloatArray = np.zeros(0, np.float32)
+        self.until: DoubleArray = np.full(1, np.inf)  # time of the last event; what came by then was learned
         self._made: Reader | None = None
 
     # -- learning ------------------------------------------------------------------------------
@@ -155,6 +161,7 @@ class Sequence(Recommender):
         if self.kinds and len(np.unique(histories.events)) > 1:
             self.kind_vectors = np.zeros((len(EVENTS), self.d), np.float32)
         bags = self._bags(histories)
+        self.until = np.array([bags.times.max()])
         if not (bags.lengths > 1).any():
             return
         random = np.random.default_rng(self.seed)
@@ -192,13 +199,16 @@ class Sequence(Recommender):
             share = torch.from_numpy(self.popularity)
             net = NextItem(encoder, self.d, share, text, self.candidates, self.seed, len(self.kind_vectors))
         plan = Plan(self.epochs, self.learning_rate, minutes=self.minutes, seed=self.seed)
+        new: BoolArray | None = None
         if earlier is not None and self._start is not None:
             take_over(net, earlier, self._start.place[self.vocabulary], bags)
-            plan = self._warm(plan, int(np.maximum(lengths - 1, 0).sum()))
+            new = news(self._start.new, bags, float(earlier.until[0]))
+            plan = self._warm(plan, new, int(np.maximum(lengths - 1, 0).sum()))
 
         def batches() -> Iterator[tuple[Packed, Packed]]:
-            for first, size in windows(bags.ends, lengths, self.max_length, self.batch_tokens, random):
-                yield pack(bags, first, size)[:2]
+            asked = None if new is None else new | (random.random(len(new)) < OLD_SHARE)
+            for first, size in windows(bags.ends, lengths, self.max_length, self.batch_tokens, random, asked):
+                yield pack(bags, first, size, asked)[:2]
 
         def validate() -> float:
             self._take(net)
@@ -208,11 +218,15 @@ class Sequence(Recommender):
         self._take(net)
         self.curve = np.array([(e.loss, e.validation) for e in done], np.float32)
 
-    def _warm(self, plan: Plan, tokens: int) -> Plan:
+    def _warm(self, plan: Plan, new: BoolArray | None, targets: int) -> Plan:
         """For a training that goes on: fewer epochs, and a rate that falls to nothing over them."""
-        epochs = max(1, round(WARM_SHARE * plan.epochs))
-        steps = -(-epochs * tokens // self.batch_tokens)  # ceiling
-        return replace(plan, epochs=epochs, warmup=WARM_UP, age=WARM_AGE, falls_over=steps)
+        share = WARM_SHARE
+        if new is not None:
+            share, targets = WARM_SHARE_NEW, int(new.sum() + OLD_SHARE * (targets - new.sum()))
+        epochs = max(1, round(share * plan.epochs))
+        steps = max(1, -(-epochs * targets // self.batch_tokens))  # ceiling
+        rising = min(20, int(WARM_UP * steps))
+        return replace(plan, epochs=epochs, warmup=rising, age=int(WARM_AGE * steps), falls_over=steps)
 
     def _earlier(self) -> Sequence | None:
         """The model that this training starts from: one of the same shape, that learned something."""

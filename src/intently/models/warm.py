@@ -1,4 +1,4 @@
-"""A sequence network that goes on from an earlier one of the same shape.
+"""A sequence network that goes on from an earlier one of the same shape, and what is new to it.
 
 Known items keep their vectors, the text map and the encoder their weights. A new item starts where its
 text puts it; without texts at the mean of the items that users met just before or after it. Moments of
@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from intently.nn.packing import Bags
-from intently.schema import FloatArray, IntArray, LongArray
+from intently.schema import BoolArray, FloatArray, IntArray, LongArray
 
 if TYPE_CHECKING:
     from intently.models.sequence import Sequence
@@ -67,3 +67,23 @@ def beside(bags: Bags, known: np.ndarray, vectors: FloatArray) -> tuple[FloatArr
     count = np.asarray(together.sum(axis=1)).ravel()
     mean: FloatArray = (together @ vectors[known] / np.maximum(count, 1.0)[:, None]).astype(np.float32)
     return mean, np.flatnonzero((count > 0) & ~known)
+
+
+def news(which: str, bags: Bags, until_s: float) -> BoolArray | None:
+    """(n_bags,) which next bags are new to a model that learned up to `until_s`; None: nobody knows.
+
+    which: see start.py.
+
+    >>> bags = Bags.of(np.array([0, 0, 0, 1]), np.array([1.0, 2, 3, 9]), np.array([5, 6, 7, 8]), 2)
+    >>> news("last", bags, 9.0).tolist(), news("later", bags, 1.0).tolist()
+    ([False, False, True, False], [False, True, True, False])
+    """
+    if which == "any" or (which == "later" and not np.isfinite(until_s)):
+        return None
+    some = bags.lengths > 0
+    new = bags.times > until_s
+    if which == "last":
+        new = np.zeros(len(bags.times), bool)
+        new[bags.ends[1:][some] - 1] = True
+    new[bags.ends[:-1][some]] = False  # nothing comes before a first one
+    return new

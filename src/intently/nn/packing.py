@@ -7,7 +7,7 @@ mean of their vectors. In a log without baskets every bag holds one item.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class Packed:
     """Sequences side by side, equally long ones together.
 
     groups: (count, length) of each run. items, starts: the bag of each token, `starts` (tokens + 1,).
-    times: (tokens,) seconds. kinds: of each item's event, where that is told.
+    times: (tokens,) seconds. kinds: of each item's event, where that is told. asked: (tokens,) whether a
+    token counts as a target, where some do not.
     """
 
     groups: list[tuple[int, int]]
@@ -68,6 +70,7 @@ class Packed:
     starts: Ints
     times: Doubles
     kinds: Bytes | None = None
+    asked: Bools | None = None
 
     @property
     def token(self) -> Ints:
@@ -75,11 +78,11 @@ class Packed:
         return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
 
 
-def pack(bags: Bags, first: Ints, lengths: Ints) -> tuple[Packed, Packed, Ints]:
+def pack(bags: Bags, first: Ints, lengths: Ints, asked: Bools | None = None) -> tuple[Packed, Packed, Ints]:
     """(inputs, the bags one later, order) of the windows that start at bag `first`.
 
     order: the windows as they lie in the row: by length, else as given. The last window bag of the
-    data has no later one; its target is empty.
+    data has no later one; its target is empty. asked: (n_bags,) bags that count as targets.
 
     >>> bags = Bags.of(np.array([0, 0, 0]), np.arange(3.0), np.array([5, 6, 7]), 1)
     >>> inputs, targets, _ = pack(bags, np.array([0]), np.array([2]))
@@ -90,7 +93,10 @@ def pack(bags: Bags, first: Ints, lengths: Ints) -> tuple[Packed, Packed, Ints]:
     sizes, counts = np.unique(lengths, return_counts=True)
     groups = [(int(count), int(size)) for size, count in zip(sizes, counts, strict=True)]
     chosen = ragged(first[order], lengths[order])
-    return _gather(bags, chosen, groups), _gather(bags, chosen + 1, groups), order
+    targets = _gather(bags, chosen + 1, groups)
+    if asked is not None:
+        targets = replace(targets, asked=asked[chosen + 1])
+    return _gather(bags, chosen, groups), targets, order
 
 
 def _gather(bags: Bags, chosen: Ints, groups: list[tuple[int, int]]) -> Packed:
@@ -116,14 +122,20 @@ def ragged(first: Ints, lengths: Ints) -> Ints:
 
 
 def windows(
-    ends: Ints, lengths: Ints, longest: int, tokens: int, generator: np.random.Generator
+    ends: Ints,
+    lengths: Ints,
+    longest: int,
+    tokens: int,
+    generator: np.random.Generator,
+    asked: Bools | None = None,
 ) -> Iterator[tuple[Ints, Ints]]:
     """One epoch: batches (first, lengths) of about `tokens` bags, in random order.
 
     Every bag that has a later one is a token exactly once. A sequence longer than `longest` is cut
     at places that move from epoch to epoch.
 
-    ends: (n + 1,) as in Bags. lengths: (n,) bags to train on, from each sequence's first.
+    ends: (n + 1,) as in Bags. lengths: (n,) bags to train on, from each sequence's first. asked: (n_bags,)
+    bags that count as targets: windows without any are left out, and only those count as `tokens`.
     """
     inputs = np.maximum(lengths - 1, 0)
     shift = np.where(inputs > longest, generator.integers(0, longest, len(inputs)), 0)
@@ -134,7 +146,12 @@ def windows(
     stop = np.minimum((number + 1) * longest - shift[owner], inputs[owner])
     shuffled = generator.permutation(len(owner))
     first, size = (ends[owner] + begin)[shuffled], (stop - begin)[shuffled]
-    batch = np.cumsum(size) // tokens
+    counted = size
+    if asked is not None:
+        before = np.append(0, np.cumsum(asked))
+        counted = before[first + size + 1] - before[first + 1]
+        first, size, counted = first[counted > 0], size[counted > 0], counted[counted > 0]
+    batch = np.cumsum(counted) // tokens
     for part in np.split(np.arange(len(size)), np.flatnonzero(np.diff(batch)) + 1):
         if len(part):
             yield first[part], size[part]
