@@ -70,6 +70,9 @@ OURS = [
 ]
 PEER = Path(__file__).parent / "peers" / "fastapi_torch.py"
 
+MOST_FRESH = 50_000
+"""Users that were not asked for yet: more than a run asks for."""
+
 
 def main() -> None:
     """Every case once."""
@@ -98,7 +101,7 @@ def main() -> None:
 
 def fresh_users(address: str, users: list[str], wanted: argparse.Namespace) -> Iterator[list[str]]:
     """Users that nobody asked for yet, others each time; those of `users` are asked for first, once."""
-    others = sorted(set(sample_users(address, 1_000_000, wanted.seed)) - set(users))
+    others = sorted(set(sample_users(address, MOST_FRESH, wanted.seed + 1)) - set(users))
     random.Random(wanted.seed).shuffle(others)
     for user in users:
         ask(address, f"/v1/recommendations/{urllib.request.quote(user, safe='')}?n={wanted.n}")
@@ -173,12 +176,16 @@ def ask(address: str, path: str) -> dict[str, Any]:
 
 
 def sample_users(address: str, n: int, seed: int) -> list[str]:
-    """Users drawn evenly from all that have events."""
-    first = ask(address, "/v1/users?n=1")
-    every: list[str] = []
-    for start in range(0, first["total"], 200):
-        every += [user["user_id"] for user in ask(address, f"/v1/users?n=200&start={start}")["users"]]
-    return random.Random(seed).sample(every, min(n, len(every)))
+    """Users drawn from all that have events, in pages of 200 of a random place."""
+    total = ask(address, "/v1/users?n=1")["total"]
+    pages = list(range(0, total, 200))
+    random.Random(seed).shuffle(pages)
+    some: list[str] = []
+    for start in pages:
+        some += [user["user_id"] for user in ask(address, f"/v1/users?n=200&start={start}")["users"]]
+        if len(some) >= 10 * n:
+            break
+    return random.Random(seed).sample(some, min(n, len(some)))
 
 
 def load(

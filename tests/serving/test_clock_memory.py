@@ -97,3 +97,22 @@ def test_events_together_are_remembered_as_one_by_one() -> None:
         assert together.carts.of(number, 8.0).tolist() == singly.carts.of(number, 8.0).tolist()
     for number in range(len(singly.items)):
         assert together.times(number) == singly.times(number)
+
+
+def test_users_are_found_by_what_they_did_lately_and_before_and_not_once_they_are_erased() -> None:
+    memory = Memory(
+        log([("ann", "x", "click", 1.0), ("Anna", "x", "click", 1.0), ("joan", "x", "view", 1.0)])
+    )
+    memory.add_all(
+        ["new", "new", "Anna", "JOAN"], ["x"] * 4, [EVENT_CODES["click"]] * 4, [2.0] * 4, [None] * 4
+    )
+
+    def names(query: str) -> list[str]:
+        return [memory.users.ids[number] for number in memory.find(query, 0, 10)[0]]
+
+    assert names("") == ["Anna", "new", "ann", "joan", "JOAN"]
+    assert names("ANN") == ["ann", "Anna"]
+    assert names("an") == ["Anna", "ann", "joan", "JOAN"]
+    memory.forget("Anna")
+    assert names("an") == ["ann", "joan", "JOAN"]
+    assert memory.find("nobody", 0, 10) == ([], 0)

@@ -210,14 +210,24 @@ class Memory:
 
         An exact match comes first, then ids that begin with it, then the most active.
         """
-        wanted = query.lower()
-        found = [
-            (name.lower() != wanted, not name.lower().startswith(wanted), -self.count(number), number)
-            for number, name in enumerate(list(self.users.ids))
-            if wanted in name.lower() and self.count(number)
-        ]
-        found.sort()
-        return [number for *_rest, number in found[start : start + n]], len(found)
+        late = [(user, len(came)) for user, came in list(self._late.items())]
+        ids = list(self.users.ids)  # after those who came late: everyone of them is in it
+        counts = np.zeros(len(ids), np.int64)
+        counts[: len(self._indptr) - 1] = np.diff(self._indptr)
+        counts[list(self._gone)] = 0
+        for user, more in late:
+            counts[user] += more
+        found, wanted = np.flatnonzero(counts), query.lower()
+        if not wanted:
+            order = np.lexsort((found, -counts[found]))
+            return found[order[start : start + n]].tolist(), len(found)
+        names = [ids[number].lower() for number in found.tolist()]
+        holds = np.array([wanted in name for name in names], bool)
+        found, names = found[holds], list(compress(names, holds))
+        begins = np.array([name.startswith(wanted) for name in names], bool)
+        exact = np.array([name == wanted for name in names], bool)
+        order = np.lexsort((found, -counts[found], ~begins, ~exact))
+        return found[order[start : start + n]].tolist(), len(found)
 
     def _popular(self) -> IntArray:
         """Item numbers at start-up, most met lately first: weight 0.5 ** (age / 28 days) an event."""
