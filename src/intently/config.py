@@ -69,6 +69,10 @@ class Settings(BaseModel):
         default_factory=dict,
         description="[scenarios.NAME]: what lists of that name are made of (serving/state/scenarios.py)",
     )
+    experiments: Mapping[str, Mapping[str, Any]] = Field(
+        default_factory=dict,
+        description="[experiments.NAME]: arms of a scenario's users (serving/state/experiments.py)",
+    )
     limits: Limits = Field(default=Limits(), description="[limits]: how much may be asked")
     online: bool = Field(default=True, description="learn the ranking's last layer while serving")
     attribution_hours: float = Field(

@@ -132,4 +132,29 @@ MUTANTS = [
         "        home = settings.home\n",
         (f"{_REPLAY}::test_a_replay_writes_nothing_in_the_shop",),
     ),
+    Mutant(
+        "experiments: an arm is drawn anew in every process",
+        "serving/state/experiments.py",
+        "        at = int.from_bytes(digest",
+        "        digest = blake2b(digest, digest_size=8, salt=str(id(self)).encode()[:16]).digest()\n"
+        "        at = int.from_bytes(digest",
+        ("tests/serving/test_experiments.py::test_a_restart_leaves_everyone_in_their_arm",),
+    ),
+    Mutant(
+        "experiments: the answer names an arm whose settings it does not have",
+        "serving/answer/recommend.py",
+        "    draft = Draft(view, asked, scenario, asked.n or scenario.n, arm)\n",
+        "    draft = Draft(view, asked, usual, asked.n or usual.n, arm)\n",
+        ("tests/serving/test_experiments.py::test_an_arm_has_its_settings_and_every_answer_names_it",),
+    ),
+    Mutant(
+        "experiments: a decision does not keep its arm",
+        "serving/answer/kept.py",
+        '        facts["experiment"] = draft.arm\n',
+        "        pass\n",
+        (
+            "tests/serving/test_experiments.py::test_the_log_and_the_metrics_know_the_arm",
+            f"{_REPLAY}::test_a_list_of_an_arm_comes_out_under_the_settings_of_that_arm",
+        ),
+    ),
 ]

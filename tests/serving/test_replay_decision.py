@@ -170,3 +170,18 @@ def test_the_command_says_whether_the_list_is_the_same(engine: Engine, settings:
     assert run.invoke(app, words).exit_code == 1
     with pytest.raises(UnknownIdError, match="no decision of this id is kept"):
         replay(settings, "rec_" + "0" * 28)
+
+
+def test_a_list_of_an_arm_comes_out_under_the_settings_of_that_arm(home: Path) -> None:
+    arms = {"long": {"share": 0.5, "n": 7, "bought": True}, "short": {"share": 0.5, "n": 3, "bought": False}}
+    settings = Settings(home=home, experiments={"length": {"arms": arms}})
+    engine = Engine(settings)
+    engine.start()
+    try:
+        given = [asked(engine, f"u{number:03}", n=None) for number in range(8)]
+    finally:
+        engine.close()
+    assert {answer.experiment for answer in given} == {"length/long", "length/short"}
+    for answer in given:
+        assert len(answer.items) == (7 if answer.experiment == "length/long" else 3)
+        assert replay(settings, answer.recommendation_id).same

@@ -67,6 +67,7 @@ class Draft:
     request: RecommendationRequest
     scenario: Scenario
     n: int
+    arm: str | None = None  # of the experiment that the scenario's settings are from
     calibrated: bool = False
     numbers: IntArray = field(default_factory=lambda: np.zeros(0, np.int32))
     scores: DoubleArray = field(default_factory=lambda: np.zeros(0, np.float64))

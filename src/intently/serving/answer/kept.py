@@ -30,6 +30,8 @@ def keep(engine: Engine, draft: Draft, order: Page, name: str, start: int, by: s
         "filled_by": by,
         "failed": draft.failed,
     }
+    if draft.arm is not None:
+        facts["experiment"] = draft.arm
     if draft.learned is not None:
         facts["learned"] = draft.learned
     engine.decisions.keep(

@@ -60,10 +60,11 @@ def recommend(engine: Engine, asked: RecommendationRequest) -> Recommendations:
 
 def listed(engine: Engine, asked: RecommendationRequest) -> Listed:
     """Every stage, and what has to be remembered of the answer: shown, kept for its next page, logged."""
-    scenario = scenario_of(engine, asked.scenario)
+    usual = scenario_of(engine, asked.scenario)
     context = asked.context
     view = engine.ask(asked.user_id, asked.session_id, context.item_ids, context.cart)
-    draft = Draft(view, asked, scenario, asked.n or scenario.n)
+    scenario, arm = engine.experiments.of(usual, view.who)
+    draft = Draft(view, asked, scenario, asked.n or scenario.n, arm)
     name, start = new_id(), 0
     if asked.cursor is None:
         make(engine, draft)
@@ -110,7 +111,7 @@ def facts(engine: Engine, made: Listed) -> dict[str, Any]:
         "user_id": asked.user_id,
         "session_id": asked.session_id,
         "filled_by": made.by,
-        "experiment": None,
+        "experiment": draft.arm,
         "next_cursor": made.cursor,
         "items": [],
     }

@@ -71,7 +71,9 @@ def replay(settings: Settings, name: str) -> Replayed:
         request = RecommendationRequest.model_validate(one.request)
         context = request.context
         view = engine.ask(request.user_id, request.session_id, context.item_ids, context.cart)
-        draft = Draft(view, request, scenario_of(engine, request.scenario), one.facts["n"])
+        arm = one.facts.get("experiment")
+        scenario = engine.experiments.under(scenario_of(engine, request.scenario), arm)
+        draft = Draft(view, request, scenario, one.facts["n"], arm)
         make(engine, draft)
         explored.explore(engine, draft, name)
         return _compared(one, [ids[number] for number in one.numbers], draft, engine)

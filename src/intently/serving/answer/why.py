@@ -50,6 +50,7 @@ def why(engine: Engine, asked: DecisionQuery) -> DecisionTold:
         scenario=facts.get("scenario", ""),
         n=facts.get("n", first.shown),
         filled_by=facts.get("filled_by", ""),
+        experiment=facts.get("experiment"),
         model=facts.get("model", ""),
         model_version=facts.get("model_version", ""),
         rules_version=facts.get("rules_version", 0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from intently.serving.state.engine import Engine, stage
+from intently.serving.state.experiments import BETWEEN
 
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 
@@ -37,6 +38,12 @@ class Metrics:
         )
         self._decision_bytes = Gauge(
             "intently_decision_bytes", "Size of the decision log", registry=self._registry
+        )
+        self._lists = Gauge(
+            "intently_experiment_lists",
+            "Lists by experiment and arm since the start",
+            ("experiment", "arm"),
+            registry=self._registry,
         )
         self._degraded = Gauge("intently_degraded", "1 when a part is off", registry=self._registry)
         self._model = Gauge(
@@ -81,6 +88,8 @@ class Metrics:
         for outcome, n in (("kept", log.kept), ("lost", log.lost)):
             self._decisions.labels(outcome).set(n)
         self._decision_bytes.set(log.bytes)
+        for arm, n in engine.experiments.lists.items():
+            self._lists.labels(*arm.split(BETWEEN)).set(n)
         self._degraded.set(bool(engine.problems()))
         self._model.clear()
         if standing is not None:

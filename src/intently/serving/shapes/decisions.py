@@ -80,6 +80,7 @@ class DecisionTold:
     scenario: str
     n: int
     filled_by: str
+    experiment: str | None
     model: str
     model_version: str
     rules_version: int

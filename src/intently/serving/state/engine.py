@@ -24,6 +24,7 @@ from intently.serving.rules.rulebook import RuleBook
 from intently.serving.state.catalogue import Catalogue
 from intently.serving.state.clock import ShopClock
 from intently.serving.state.deeds import NOTHING, after, deeds
+from intently.serving.state.experiments import Experiments
 from intently.serving.state.guests import guest_id
 from intently.serving.state.learned import Learned
 from intently.serving.state.ledger import Ledger
@@ -69,6 +70,7 @@ class Engine:
         self.newcomers = Newcomers(settings, self.catalogue, self.live)
         self.recording = threading.Lock()  # one change of items or users at a time
         self.scenarios = scenarios_of(settings)
+        self.experiments = Experiments(settings, self.scenarios)
         self.rules = RuleBook(settings.home / "rules.json")
         self.readings = Readings()
         self.pace = Pace()

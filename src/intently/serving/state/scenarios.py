@@ -67,11 +67,12 @@ def scenarios_of(settings: Settings) -> dict[str, Scenario]:
                 hint=f"there are: {', '.join(found)}",
                 field="scenarios",
             )
-        found[name] = _laid_over(replace(found[like], name=name), given)
+        found[name] = laid_over(replace(found[like], name=name), given)
     return found
 
 
-def _laid_over(scenario: Scenario, given: Mapping[str, Any]) -> Scenario:
+def laid_over(scenario: Scenario, given: Mapping[str, Any]) -> Scenario:
+    """The scenario with these settings in place of its own. Raises ConfigError."""
     known = {one.name: one for one in fields(Scenario) if one.name != "name"}
     values: dict[str, Any] = {}
     for key, value in given.items():
