@@ -14,6 +14,8 @@ from intently.intervals import (
     mean_intervals,
     resampled_means,
     resamples,
+    share,
+    share_difference,
 )
 
 
@@ -83,6 +85,24 @@ def test_a_wider_level_is_a_wider_interval() -> None:
     values = np.random.default_rng(4).random(60)
     narrow, wide = mean_interval(values, level=0.5), mean_interval(values, level=0.99)
     assert wide.low < narrow.low < narrow.value < narrow.high < wide.high
+
+
+@pytest.mark.parametrize("true", [0.01, 0.3])
+def test_score_intervals_cover_a_share_and_a_difference_about_95_times_in_100(true: float) -> None:
+    random = np.random.default_rng(4)
+    one, two = random.binomial(200, true, 2000), random.binomial(300, true + 0.05, 2000)
+    ours, theirs = [share(int(n), 200) for n in one], [share(int(n), 300) for n in two]
+    covered = sum(not found.excludes(true) for found in ours) / len(ours)
+    assert 0.92 < covered < 0.99
+    gaps = [share_difference(a, b) for a, b in zip(ours, theirs, strict=True)]
+    assert 0.92 < sum(not gap.excludes(-0.05) for gap in gaps) / len(gaps) < 0.99
+
+
+def test_a_share_of_nobody_and_of_all() -> None:
+    assert np.isnan(share(0, 0).value)
+    everyone = share(10, 10)
+    assert (everyone.high, everyone.n) == (1.0, 10)
+    assert everyone.low < 0.8
 
 
 def test_it_prints_as_a_value_and_a_range() -> None:

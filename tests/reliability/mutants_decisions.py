@@ -5,6 +5,9 @@ from __future__ import annotations
 from mutants import Mutant
 
 _LOG, _WHY = "tests/serving/test_decision_log.py", "tests/serving/test_why.py"
+_ARMS = "tests/serving/test_experiments.py"
+_SIGNED_IN = "test_a_guest_who_signed_in_is_in_the_users_arm_and_a_page_stays_in_the_one_it_was_made_in"
+_VERDICT = "tests/serving/test_verdict.py"
 _REPLAY = "tests/serving/test_replay_decision.py"
 
 MUTANTS = [
@@ -138,14 +141,50 @@ MUTANTS = [
         "        at = int.from_bytes(digest",
         "        digest = blake2b(digest, digest_size=8, salt=str(id(self)).encode()[:16]).digest()\n"
         "        at = int.from_bytes(digest",
-        ("tests/serving/test_experiments.py::test_a_restart_leaves_everyone_in_their_arm",),
+        (f"{_ARMS}::test_a_restart_leaves_everyone_in_their_arm",),
+    ),
+    Mutant(
+        "experiments: the arm changes with the time",
+        "serving/state/experiments.py",
+        "                return one.of(who)\n",
+        '                return one.of(f"{who} {at_s}")\n',
+        (f"{_ARMS}::test_an_arm_has_its_settings_and_every_answer_names_it",),
+    ),
+    Mutant(
+        "experiments: the same users are in the same arms of every experiment",
+        "serving/state/experiments.py",
+        'f"{self.name}\\0{who}"',
+        "who",
+        (f"{_ARMS}::test_users_fall_into_arms_by_their_shares_and_independently_of_other_experiments",),
+    ),
+    Mutant(
+        "experiments: a guest who signed in stays in the session's arm",
+        "serving/state/engine.py",
+        "        user = view.user if view.user >= 0 else memory.guests.named(view.who)\n",
+        "        user = -1\n",
+        (f"{_ARMS}::{_SIGNED_IN}",),
+    ),
+    Mutant(
+        "experiments: a page is said to be of the arm that who asks is in by now",
+        "serving/answer/recommend.py",
+        "        scenario = engine.experiments.under(usual, page.arm)\n",
+        "        page.arm = drafted(engine, view, asked, usual).arm\n"
+        "        scenario = engine.experiments.under(usual, page.arm)\n",
+        (f"{_ARMS}::{_SIGNED_IN}",),
+    ),
+    Mutant(
+        "experiments: an erased user stays in the lists of sessions that were in their arm",
+        "serving/state/engine.py",
+        "        guests += self.memory.guests.sessions(user)",
+        "        guests += []",
+        (f"{_ARMS}::test_nothing_of_an_erased_user_is_left_where_a_session_was_in_their_arm",),
     ),
     Mutant(
         "experiments: the answer names an arm whose settings it does not have",
         "serving/answer/recommend.py",
-        "    draft = Draft(view, asked, scenario, asked.n or scenario.n, arm)\n",
-        "    draft = Draft(view, asked, usual, asked.n or usual.n, arm)\n",
-        ("tests/serving/test_experiments.py::test_an_arm_has_its_settings_and_every_answer_names_it",),
+        "    scenario = experiments.under(usual, arm)\n",
+        "    scenario = usual\n",
+        (f"{_ARMS}::test_an_arm_has_its_settings_and_every_answer_names_it",),
     ),
     Mutant(
         "experiments: a decision does not keep its arm",
@@ -153,8 +192,22 @@ MUTANTS = [
         '        facts["experiment"] = draft.arm\n',
         "        pass\n",
         (
-            "tests/serving/test_experiments.py::test_the_log_and_the_metrics_know_the_arm",
+            f"{_ARMS}::test_the_log_and_the_metrics_know_the_arm",
             f"{_REPLAY}::test_a_list_of_an_arm_comes_out_under_the_settings_of_that_arm",
         ),
+    ),
+    Mutant(
+        "experiments: lists are counted as if each were a user",
+        "serving/answer/verdict.py",
+        "for arm, _ in set(kept.values())",
+        "for arm, _ in list(kept.values())",
+        (f"{_VERDICT}::test_a_user_counts_once_however_often_they_click_and_are_asked",),
+    ),
+    Mutant(
+        "experiments: the split is judged as if all shares were the same",
+        "serving/answer/verdict.py",
+        "due = [sum(seen) * part / sum(shares.values()) for part in shares.values()]",
+        "due = [sum(seen) / len(shares) for _ in shares]",
+        (f"{_VERDICT}::test_a_split_that_is_not_by_the_shares_is_noticed",),
     ),
 ]

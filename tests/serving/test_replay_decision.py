@@ -23,7 +23,7 @@ from intently.serving.intake.records import put_many
 from intently.serving.online.features import Question
 from intently.serving.online.online import Ranked
 from intently.serving.rules.rule import Rule
-from intently.serving.shapes.answers import Context, RecommendationRequest, Recommendations
+from intently.serving.shapes.answers import Arm, Context, RecommendationRequest, Recommendations
 from intently.serving.shapes.records import ItemIn
 from intently.serving.state.engine import Engine
 
@@ -181,7 +181,7 @@ def test_a_list_of_an_arm_comes_out_under_the_settings_of_that_arm(home: Path) -
         given = [asked(engine, f"u{number:03}", n=None) for number in range(8)]
     finally:
         engine.close()
-    assert {answer.experiment for answer in given} == {"length/long", "length/short"}
+    assert {answer.experiment for answer in given} == {Arm("length", "long"), Arm("length", "short")}
     for answer in given:
-        assert len(answer.items) == (7 if answer.experiment == "length/long" else 3)
+        assert len(answer.items) == (7 if answer.experiment == Arm("length", "long") else 3)
         assert replay(settings, answer.recommendation_id).same

@@ -21,7 +21,10 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     shop = checkerboard()
     keep(home, shop)
     publish(home, shop, Sequence(epochs=15, d=16, heads=1, seed=1).fit(shop))
-    with running(home) as service:
+    (home / "intently.toml").write_text(
+        "[experiments.half]\narms.usual = { share = 0.5 }\narms.short = { share = 0.5, n = 7 }\n"
+    )
+    with running(home, "--config", str(home / "intently.toml")) as service:
         for _ in range(3 * GROUP):
             service.recommend("u001", 3)
         yield service
@@ -54,6 +57,16 @@ def test_both_ways_answer_the_same(quick: Running, body: dict[str, Any]) -> None
     short = quick.client.post("/v1/recommendations", json=body)
     assert told(short) == told(long(quick, body))
     assert {"x-content-type-options", "content-security-policy"} <= set(short.headers)
+
+
+def test_both_ways_name_the_arm(quick: Running) -> None:
+    arms = {"usual": 10, "short": 7}
+    for number in range(12):
+        body = {"user_id": f"u{number:03}"}
+        short, other = told(quick.client.post("/v1/recommendations", json=body)), told(long(quick, body))
+        assert short["experiment"] == other["experiment"]
+        assert short["experiment"]["name"] == "half"
+        assert len(short["items"]) == len(other["items"]) <= arms[short["experiment"]["arm"]]
 
 
 def test_get_and_post_answer_the_same(quick: Running) -> None:

@@ -24,6 +24,8 @@ from intently.serving.state.numbers import Numbers
 OWN = re.compile(rb'"(took_ms|recommendation_id|next_cursor)":("[^"]*"|[0-9.e-]+)')
 """What differs from answer to answer."""
 
+ARMS = {"half": {"arms": {"usual": {"share": 0.5}, "short": {"share": 0.5, "n": 7}}}}
+
 
 @pytest.fixture(params=["home_made", "simple_home"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
@@ -31,7 +33,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     home: Path = request.getfixturevalue(request.param)
     if home != tmp_path:
         shutil.copytree(home, tmp_path, dirs_exist_ok=True)
-    made = Engine(Settings(home=tmp_path))
+    made = Engine(Settings(home=tmp_path, experiments=ARMS))
     made.live.refresh()
     moment_s = made.clock.now()
     made.clock.now = lambda: moment_s  # type: ignore[method-assign]
@@ -73,6 +75,16 @@ def test_what_the_shop_says_anew_is_in_the_very_next_answer(engine: Engine) -> N
         assert quick == slow
         told = orjson.loads(quick)["items"][0]
         assert (told["title"], told["price"]) == (title, price)
+
+
+def test_an_arm_is_in_the_bytes(engine: Engine) -> None:
+    seen = set()
+    for number in range(12):
+        slow, quick = both(engine, user_id=f"u{number:03}")
+        assert slow == quick
+        seen.add(re.search(rb'"experiment":({[^}]*})', quick)[1])  # type: ignore[index]
+    assert seen == {b'{"name":"half","arm":"usual"}', b'{"name":"half","arm":"short"}'}
+    assert b'"experiment":null' in both(engine, user_id="u001", scenario="trending")[1]
 
 
 def test_pages_go_on_in_bytes_too(engine: Engine) -> None:

@@ -53,6 +53,23 @@ def test_an_event_comes_back_as_it_went_in(store: EventStore) -> None:
     }
 
 
+def test_what_came_of_an_answer_is_counted_by_kind(store: EventStore) -> None:
+    assert store.outcomes().height == 0
+    of = [("rec_a", "click"), ("rec_a", "click"), ("rec_a", "purchase"), ("rec_b", "click"), (None, "click")]
+    store.add_events(
+        [
+            ROW | {"recommendation_id": name, "event": event, "event_id": str(place)}
+            for place, (name, event) in enumerate(of)
+        ]
+    )
+    click, purchase = EVENT_CODES["click"], EVENT_CODES["purchase"]
+    assert set(store.outcomes().iter_rows()) == {
+        ("rec_a", click, 2),
+        ("rec_a", purchase, 1),
+        ("rec_b", click, 1),
+    }
+
+
 def test_microseconds_survive(store: EventStore) -> None:
     store.add_events([ROW | {"time_s": 1_700_000_000.123457}])
     assert round(store.events()["time_s"][0] * 1e6) == 1_700_000_000_123_457

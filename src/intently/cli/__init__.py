@@ -36,6 +36,7 @@ GROUPS = (
     "runs",
     "replay",
     "decisions",
+    "experiment",
     "models",
     "rules",
     "keys",

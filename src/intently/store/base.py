@@ -36,6 +36,11 @@ MAX_NUMBER: Final = 1e15
 MAX_ID: Final = 512
 """Longest id in characters."""
 
+OUTCOMES: Final = (
+    "SELECT recommendation_id, event, count(*) FROM events WHERE recommendation_id IS NOT NULL GROUP BY 1, 2"
+)
+OUTCOME_TYPES: Final = {"recommendation_id": pl.String, "event": pl.UInt8, "n": pl.Int64}
+
 SEARCH: Final = "search:"
 """A search names no item: this and its words stand in for one. Such rows are kept and count once, but are no
 items: `items`, `counts` and `events` leave them out."""
@@ -140,6 +145,10 @@ class EventStore(Protocol):
 
         As `events`, with a first column `row` (i64), and without value, quantity and price.
         """
+        ...
+
+    def outcomes(self) -> pl.DataFrame:
+        """What came of answers: recommendation_id, event (u8 code), n; how many events name each."""
         ...
 
     def last_row(self) -> int:

@@ -25,6 +25,8 @@ from intently.schema import LongArray
 from intently.store import attributes as attr
 from intently.store.base import (
     NUMBERS,
+    OUTCOME_TYPES,
+    OUTCOMES,
     SEARCH,
     WRITTEN,
     Added,
@@ -182,6 +184,11 @@ class PostgresStore:
         frame = pl.concat(parts).filter(~pl.col("item_id").str.starts_with(SEARCH))
         time_s = (pl.col("time_us") / 1e6).alias("time_s")
         return frame.select("row", "user_id", "item_id", "event", time_s, *NUMBERS, "session_id")
+
+    def outcomes(self) -> pl.DataFrame:
+        """See EventStore.outcomes."""
+        with self._read() as db:
+            return pl.DataFrame(db.execute(OUTCOMES).fetchall(), schema=OUTCOME_TYPES, orient="row")
 
     def last_row(self) -> int:
         """See EventStore.last_row."""

@@ -29,6 +29,8 @@ from intently.store import attributes as attr
 from intently.store.append import FOLD, Appender
 from intently.store.base import (
     NUMBERS,
+    OUTCOME_TYPES,
+    OUTCOMES,
     SEARCH,
     WRITTEN,
     Added,
@@ -166,6 +168,11 @@ class SqliteStore:
     def events_since(self, row: int) -> pl.DataFrame:
         """See EventStore.events_since."""
         return self._events(row, ("session_id",))
+
+    def outcomes(self) -> pl.DataFrame:
+        """See EventStore.outcomes."""
+        with self._read() as db:
+            return pl.DataFrame(db.execute(OUTCOMES).fetchall(), schema=OUTCOME_TYPES, orient="row")
 
     def last_row(self) -> int:
         """See EventStore.last_row."""

@@ -15,7 +15,7 @@ from intently.serving.answer.judged import Judged
 from intently.serving.decisions.record import Barred
 from intently.serving.rules.filters import STRANGER, Shopper
 from intently.serving.rules.force import Force
-from intently.serving.shapes.answers import RecommendationRequest
+from intently.serving.shapes.answers import Arm, RecommendationRequest
 from intently.serving.state.scenarios import Scenario
 from intently.serving.state.view import View
 
@@ -67,7 +67,8 @@ class Draft:
     request: RecommendationRequest
     scenario: Scenario
     n: int
-    arm: str | None = None  # of the experiment that the scenario's settings are from
+    arm: Arm | None = None  # that the scenario's settings are from
+    unit: str = ""  # the user or guest whose arm it is
     calibrated: bool = False
     numbers: IntArray = field(default_factory=lambda: np.zeros(0, np.int32))
     scores: DoubleArray = field(default_factory=lambda: np.zeros(0, np.float64))

@@ -32,6 +32,8 @@ def keep(engine: Engine, draft: Draft, order: Page, name: str, start: int, by: s
     }
     if draft.arm is not None:
         facts["experiment"] = draft.arm
+        if draft.unit != view.who:
+            facts["unit"] = draft.unit
     if draft.learned is not None:
         facts["learned"] = draft.learned
     engine.decisions.keep(

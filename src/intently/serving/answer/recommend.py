@@ -63,17 +63,20 @@ def listed(engine: Engine, asked: RecommendationRequest) -> Listed:
     usual = scenario_of(engine, asked.scenario)
     context = asked.context
     view = engine.ask(asked.user_id, asked.session_id, context.item_ids, context.cart)
-    scenario, arm = engine.experiments.of(usual, view.who)
-    draft = Draft(view, asked, scenario, asked.n or scenario.n, arm)
     name, start = new_id(), 0
     if asked.cursor is None:
+        draft = drafted(engine, view, asked, usual)
         make(engine, draft)
         explored.explore(engine, draft, name)
     else:
         name, page, start = engine.pages.at(asked.cursor, view.who, view.at_s)
+        scenario = engine.experiments.under(usual, page.arm)
+        draft = Draft(view, asked, scenario, asked.n or scenario.n, page.arm, view.who)
         take_up(draft, page, start)
+    if draft.arm is not None:
+        engine.experiments.count(draft.arm)
     total = len(draft)
-    order = Page(view.who, view.at_s, draft.numbers, draft.scores, draft.sources, draft.propensity)
+    order = Page(view.who, view.at_s, draft.numbers, draft.scores, draft.sources, draft.propensity, draft.arm)
     if asked.cursor is None and total > draft.n:
         engine.pages.keep(name, order)
     draft.cut(draft.n)
@@ -84,6 +87,17 @@ def listed(engine: Engine, asked: RecommendationRequest) -> Listed:
     by = filled_by(draft)
     keep(engine, draft, order, name, start, by)
     return Listed(draft, name, start, cursor, by)
+
+
+def drafted(engine: Engine, view: View, asked: RecommendationRequest, usual: Scenario) -> Draft:
+    """An empty draft of a new list, with the settings of the arm that who asks is in."""
+    experiments = engine.experiments
+    if not experiments.all:
+        return Draft(view, asked, usual, asked.n or usual.n)
+    unit = engine.unit(view)
+    arm = experiments.of(usual.name, unit, view.at_s)
+    scenario = experiments.under(usual, arm)
+    return Draft(view, asked, scenario, asked.n or scenario.n, arm, unit)
 
 
 def told(engine: Engine, made: Listed, began: float) -> Recommendations:

@@ -33,7 +33,7 @@ from intently.serving.online.bandit import KEEP, Drawn
 from intently.serving.online.features import Question
 from intently.serving.online.online import Ranked
 from intently.serving.rules.book import FORMAT
-from intently.serving.shapes.answers import RecommendationRequest
+from intently.serving.shapes.answers import Arm, RecommendationRequest
 from intently.serving.state.clock import ShopClock
 from intently.serving.state.engine import Engine
 from intently.serving.state.model import Standing
@@ -71,7 +71,7 @@ def replay(settings: Settings, name: str) -> Replayed:
         request = RecommendationRequest.model_validate(one.request)
         context = request.context
         view = engine.ask(request.user_id, request.session_id, context.item_ids, context.cart)
-        arm = one.facts.get("experiment")
+        arm = Arm(**one.facts["experiment"]) if "experiment" in one.facts else None
         scenario = engine.experiments.under(scenario_of(engine, request.scenario), arm)
         draft = Draft(view, request, scenario, one.facts["n"], arm)
         make(engine, draft)

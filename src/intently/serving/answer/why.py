@@ -19,6 +19,7 @@ from intently.serving.answer.fate import outcome, stages
 from intently.serving.answer.reasons import PINNED, POPULAR_HERE, finite, reasons_of
 from intently.serving.decisions.ids import moment_of
 from intently.serving.decisions.record import Logged, checksum
+from intently.serving.shapes.answers import Arm
 from intently.serving.shapes.common import Why
 from intently.serving.shapes.decisions import DecisionQuery, DecisionTold, Evidence, Shown
 from intently.serving.state.clock import rfc3339
@@ -50,7 +51,7 @@ def why(engine: Engine, asked: DecisionQuery) -> DecisionTold:
         scenario=facts.get("scenario", ""),
         n=facts.get("n", first.shown),
         filled_by=facts.get("filled_by", ""),
-        experiment=facts.get("experiment"),
+        experiment=Arm(**facts["experiment"]) if "experiment" in facts else None,
         model=facts.get("model", ""),
         model_version=facts.get("model_version", ""),
         rules_version=facts.get("rules_version", 0),

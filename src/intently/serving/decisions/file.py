@@ -27,6 +27,7 @@ from intently.serving.decisions.record import (
     LARGEST_MASK,
     Decision,
     Logged,
+    armed,
     decode,
     encode,
     packed,
@@ -291,6 +292,13 @@ class Reader:
         """Decisions that are kept."""
         with self._open() as db:
             return int(db.execute("SELECT count(*) FROM decisions").fetchone()[0])
+
+    def armed(self) -> Iterator[tuple[str, str, str, str]]:
+        """(experiment, arm, whose arm, answer) of every list that was made in one, oldest first."""
+        with self._open() as db:
+            for key, body in db.execute("SELECT id, body FROM decisions WHERE start = 0 ORDER BY id"):
+                if (found := armed(body)) is not None:
+                    yield *found, PREFIX + key.hex()
 
     def era(self, era: int) -> tuple[int, float]:
         """The last row of the event store when a run began, and when that was."""

@@ -217,6 +217,17 @@ def decode(key: bytes, start: int, era: int, body: bytes, shared: Mapping[int, b
         raise StoreError("the decision cannot be read: the log is damaged there") from error
 
 
+def armed(body: bytes) -> tuple[str, str, str] | None:
+    """(experiment, arm, whose arm) of a decision's bytes, None outside all experiments; no array is read."""
+    _layout, size, *_rest = _HEAD.unpack_from(body)
+    head = body[_HEAD.size : _HEAD.size + size]
+    if b'"experiment":' not in head:  # nearly always, and quicker than reading it
+        return None
+    said = orjson.loads(head)
+    found = said["f"].get("experiment")
+    return (found["name"], found["arm"], said["f"].get("unit", said["w"])) if found else None
+
+
 def shared_of(body: bytes) -> list[int]:
     """Keys of what a decision's bytes leave to be kept apart."""
     _layout, size, *_rest = _HEAD.unpack_from(body)

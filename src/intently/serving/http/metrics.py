@@ -5,7 +5,6 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from intently.serving.state.engine import Engine, stage
-from intently.serving.state.experiments import BETWEEN
 
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 
@@ -89,7 +88,7 @@ class Metrics:
             self._decisions.labels(outcome).set(n)
         self._decision_bytes.set(log.bytes)
         for arm, n in engine.experiments.lists.items():
-            self._lists.labels(*arm.split(BETWEEN)).set(n)
+            self._lists.labels(arm.name, arm.arm).set(n)
         self._degraded.set(bool(engine.problems()))
         self._model.clear()
         if standing is not None:

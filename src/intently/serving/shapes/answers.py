@@ -146,6 +146,14 @@ class PredictRequest(Request):
 
 
 @dataclass(frozen=True, slots=True)
+class Arm:
+    """An experiment, and the arm of it that an answer was made in."""
+
+    name: str
+    arm: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recommendations(Answer):
     """A list of items, best first, and who filled it."""
 
@@ -154,7 +162,7 @@ class Recommendations(Answer):
     user_id: str | None
     session_id: str | None
     filled_by: str
-    experiment: str | None
+    experiment: Arm | None
     next_cursor: str | None
     items: list[Suggestion]
 

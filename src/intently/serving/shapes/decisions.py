@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from intently.serving.shapes.answers import Arm
 from intently.serving.shapes.common import Id, Request, Why
 
 
@@ -80,7 +81,7 @@ class DecisionTold:
     scenario: str
     n: int
     filled_by: str
-    experiment: str | None
+    experiment: Arm | None
     model: str
     model_version: str
     rules_version: int

@@ -108,6 +108,7 @@ class Engine:
         self.ledger.catch_up()  # else what was written just before would come in after this
         user = self.memory.users.get(user_id)
         guests = [self.memory.users.ids[guest] for guest in self.memory.guests.were(user)]
+        guests += self.memory.guests.sessions(user)  # whose lists may name the user, as in their arm
         self.memory.forget(user_id)
         self.profiles.changed(user_id)
         self.readings.forget(user)
@@ -151,6 +152,12 @@ class Engine:
             in_cart = np.union1d(in_cart, laid).astype(np.int32)
         last_s = float(found.time_s[-1]) if len(found.time_s) else now_s
         return View(self.live.current, who, user, found, visit, in_cart, max(now_s, last_s), unknown)
+
+    def unit(self, view: View) -> str:
+        """Whose arm of an experiment counts: the user that a guest turned out to be, else who asks."""
+        memory = self.memory
+        user = view.user if view.user >= 0 else memory.guests.named(view.who)
+        return (memory.users.ids[user] if user >= 0 else "") or view.who  # "": erased since
 
     def event(self, standing: Standing | None) -> str:
         """What is predicted."""

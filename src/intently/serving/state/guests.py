@@ -64,6 +64,14 @@ class Guests:
         """The user that a guest turned out to be; anyone else's own number."""
         return self._owner.get(user, user)
 
+    def named(self, guest_name: str) -> int:
+        """The user who acted in a guest's session before any guest did, -1 for nobody."""
+        return self._named.get(guest_name.removeprefix(GUEST), -1) if guest_name.startswith(GUEST) else -1
+
+    def sessions(self, user: int) -> list[str]:
+        """The guest ids of sessions in which this user acted before any guest did."""
+        return [guest_id(session) for session, owner in list(self._named.items()) if owner == user]
+
     def were(self, user: int) -> list[int]:
         """The guests that a user was."""
         return self._was.get(user, [])

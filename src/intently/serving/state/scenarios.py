@@ -67,28 +67,26 @@ def scenarios_of(settings: Settings) -> dict[str, Scenario]:
                 hint=f"there are: {', '.join(found)}",
                 field="scenarios",
             )
-        found[name] = laid_over(replace(found[like], name=name), given)
+        own = {key: value for key, value in given.items() if key != "like"}
+        found[name] = laid_over(replace(found[like], name=name), own, f"scenarios.{name}")
     return found
 
 
-def laid_over(scenario: Scenario, given: Mapping[str, Any]) -> Scenario:
-    """The scenario with these settings in place of its own. Raises ConfigError."""
+def laid_over(scenario: Scenario, given: Mapping[str, Any], place: str) -> Scenario:
+    """The scenario with these settings in place of its own. Raises ConfigError, naming the table `place`."""
     known = {one.name: one for one in fields(Scenario) if one.name != "name"}
     values: dict[str, Any] = {}
     for key, value in given.items():
-        if key == "like":
-            continue
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(known)}"
-            raise ConfigError(
-                f"[scenarios.{scenario.name}]: unknown setting {key!r}", hint=hint, field="scenarios"
-            )
-        values[key] = _checked(scenario.name, key, value)
+            field = place.partition(".")[0]
+            raise ConfigError(f"[{place}]: unknown setting {key!r}", hint=hint, field=field)
+        values[key] = _checked(place, key, value)
     return replace(scenario, **values)
 
 
-def _checked(name: str, key: str, value: Any) -> Any:
+def _checked(place: str, key: str, value: Any) -> Any:
     """The value, or ConfigError with what is allowed."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     allowed = {
@@ -98,6 +96,6 @@ def _checked(name: str, key: str, value: Any) -> Any:
         "fatigue": (number and 0 <= value <= 1, "0 to 1"),
     }.get(key, (isinstance(value, bool), "true or false"))
     if not allowed[0]:
-        said = f"[scenarios.{name}]: {key} = {value!r}; allowed: {allowed[1]}"
-        raise ConfigError(said, field="scenarios")
+        said = f"[{place}]: {key} = {value!r}; allowed: {allowed[1]}"
+        raise ConfigError(said, field=place.partition(".")[0])
     return float(value) if key in ("served_hours", "fatigue") else value

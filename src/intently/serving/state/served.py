@@ -17,6 +17,7 @@ import numpy as np
 
 from intently.errors import GoneError, InputError
 from intently.schema import ByteArray, DoubleArray, IntArray
+from intently.serving.shapes.answers import Arm
 
 MOST_USERS: Final = 50_000
 MOST_LISTS: Final = 50  # of one user
@@ -62,6 +63,7 @@ class Page:
     scores: DoubleArray
     sources: ByteArray
     propensity: DoubleArray
+    arm: Arm | None = None  # of the experiment that the order was made in
 
 
 class Pages:
