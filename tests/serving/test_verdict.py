@@ -75,8 +75,8 @@ def test_users_of_several_arms_and_of_arms_that_are_gone_are_left_out_and_it_is_
     found = judged(given, ("rec_moved", CLICK, 1), ("rec_a0", CLICK, 1), ("rec_gone", CLICK, 1))
     assert [arm.users for arm in found.arms] == [49, 25]
     assert told(found, "a", "click").users == told(found, "b", "click").users == 0
-    assert "1 users were in several arms, as after a change of shares: left out" in found.notes
-    assert "1 users were in arms that the settings no longer have: left out" in found.notes
+    assert "left out, as they were in several arms (after a change of shares?): 1 users" in found.notes
+    assert "left out, as the settings no longer have their arm: 1 users" in found.notes
     assert "no event names a list of these arms: send its recommendation_id along" in found.notes
 
 
@@ -159,5 +159,6 @@ def test_the_command_tells_what_a_served_shop_did(simple_home: Path) -> None:
     shown = run.invoke(app, words)
     assert shown.exit_code == 0
     assert "three" in shown.stdout
-    assert "users split as the shares do: p = " in shown.stdout
-    assert "+100.0 [" in shown.stdout
+    assert "a split of users as far from the shares as this one has a chance of " in shown.stdout
+    assert "+100.00 [" in shown.stdout
+    assert "100.00]" in shown.stdout  # no interval is broken in two

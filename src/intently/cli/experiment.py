@@ -39,34 +39,28 @@ def experiment(
 
 
 def _print(one: Verdict) -> None:
+    from rich import box
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(
-        title=escape(f"{one.name}: users who did it after a list of their arm"), title_justify="left"
-    )
-    for column in (
-        "event",
-        "arm",
-        "share",
-        "users",
-        "lists",
-        "events",
-        "did it",
-        "rate (95 %)",
-        "over the first",
-    ):
-        table.add_column(column, justify="left" if column in ("event", "arm") else "right")
+    title = escape(f"{one.name}: % of users who did it after a list of their arm, 95 %")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True)
+    for column in ("event", "arm"):
+        table.add_column(column, overflow="fold")
+    for column in ("users", "lists", "events", "did it", "rate", "over the first"):
+        table.add_column(column, justify="right", no_wrap=True)
     for place in range(len(one.arms[0].outcomes)):
         for arm in one.arms:
             of = arm.outcomes[place]
             counts = (f"{n:,}" for n in (arm.users, arm.lists, of.events, of.users))
             gain = "" if of.gain is None else _percent(of.gain, "+")
-            table.add_row(of.event, escape(arm.arm), f"{arm.share:g}", *counts, _percent(of.rate), gain)
+            table.add_row(of.event, escape(arm.arm), *counts, _percent(of.rate), gain)
     Console(width=100).print(table)
     if one.mismatch_p is not None:
-        typer.echo(f"users split as the shares do: p = {one.mismatch_p:.2g}")
+        typer.echo(
+            f"a split of users as far from the shares as this one has a chance of {one.mismatch_p:.2g}"
+        )
     for note in one.notes:
         typer.echo(note, err=True)
 
@@ -74,5 +68,5 @@ def _print(one: Verdict) -> None:
 def _percent(found: Interval, sign: str = "") -> str:
     if found.value != found.value:
         return "–"
-    value, low, high = (format(part * 100, f"{sign}.1f") for part in (found.value, found.low, found.high))
+    value, low, high = (format(part * 100, f"{sign}.2f") for part in (found.value, found.low, found.high))
     return f"{value} [{low}, {high}]"

@@ -134,9 +134,9 @@ def _notes(p: float | None, moved: int, strange: int, any_event: bool, n_arms: i
     elif p < MISMATCH:
         notes.append("users do not split as the shares do: find out why before trusting any figure")
     if moved:
-        notes.append(f"{moved} users were in several arms, as after a change of shares: left out")
+        notes.append(f"left out, as they were in several arms (after a change of shares?): {moved:,} users")
     if strange:
-        notes.append(f"{strange} users were in arms that the settings no longer have: left out")
+        notes.append(f"left out, as the settings no longer have their arm: {strange:,} users")
     if not any_event:
         notes.append("no event names a list of these arms: send its recommendation_id along")
     if n_arms > 2:
