@@ -368,6 +368,20 @@ def test_the_command_trains_on_files_and_prints_json(tmp_path: Path) -> None:
     assert "held-out perplexity" in again.stdout
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_the_command_goes_on_from_a_folder_or_from_a_model_that_comes_along(
+    named: bool, sentence: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("intently.language.choice.bundled_folder", lambda: sentence)
+    (tmp_path / "c.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    words = ["pretrain", "--corpus", str(tmp_path / "c.txt"), "--out", str(tmp_path / "m"), "--steps", "3"]
+    done = CliRunner().invoke(app, [*words, "--model", "english" if named else str(sentence), "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert Path(told["asked"]["start"]).name == sentence.name
+    assert told["head_steps"] > 0  # an encoder had no head yet
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -12,7 +12,6 @@ import typer
 from intently.errors import InputError
 
 if TYPE_CHECKING:
-    from intently.language.choice import named_encoder
     from intently.language.corpus import Corpus, Source
     from intently.language.pretraining_receipt import PretrainingReceipt
     from intently.language.pretraining_recipe import Recipe
@@ -60,9 +59,12 @@ def pretrain(
     as_json: bool = typer.Option(False, "--json", help="Print JSON for machines."),
 ) -> None:
     """Pre-train a language model on text: from scratch, or going on from any transformers folder."""
+    from intently.language.choice import named_encoder
     from intently.language.corpus import Corpus, file_source
     from intently.language.pretraining_recipe import Recipe
 
+    if not corpus and home is None:
+        raise InputError("nothing to read", hint="give files with --corpus, or a shop with --home")
     recipe = Recipe(
         kind=kind,
         size=size,
@@ -73,8 +75,6 @@ def pretrain(
         learning_rate=learning_rate,
         seed=seed,
     )
-    if not corpus and home is None:
-        raise InputError("nothing to read", hint="give files with --corpus, or a shop with --home")
     sources = _shop(home) if home is not None else []
     sources += [file_source(path, column) for path in corpus]
     texts = Corpus(sources, held_out=held_out)
