@@ -81,6 +81,7 @@ def arguments() -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> int:
     """Tune, judge, record."""
+    options.model = named_encoder(options.model) if options.model else None
     shop = beauty(options.data)
     settings = Contrasting(temperature=options.temperature, items=options.items, hard=options.hard)
     task = next_text.from_shop(shop, options.model, settings, dropout=options.dropout, seed=options.seed)
@@ -94,10 +95,10 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
         )
         chosen = [Method(name) for name in options.methods.split(",") if name]
-        default = untuned = untuned_ways(task, shop, options)
+        default = untuned = untuned_ways(task, shop, options.model, options)
         if options.model:
             plain = next_text.from_shop(shop, None, settings, seed=options.seed)
-            default = untuned_ways(plain, shop, argparse.Namespace(**(vars(options) | {"model": None})))
+            default = untuned_ways(plain, shop, None, options)
         if not chosen:
             return 0
         receipts = compare(options.model, task, chosen, schedule, out, before=untuned["text-kNN"])
@@ -105,14 +106,16 @@ def run(options: argparse.Namespace) -> int:
             print(line)
         print(receipt.verdict(receipts)[1])
         for one in receipts:
-            keep({"way": "receipt", "encoder": named(one.method, options)} | receipt.plain(one), options)
+            keep(
+                {"way": "receipt", "encoder": named(one.method, options.model)} | receipt.plain(one), options
+            )
         best = max(receipts, key=lambda one: one.validation).method
         folder = open_folder(out / best)
         module = load_module(folder)
         task.sentences.follow(folder)
         tuned = ways(task, shop, task.sentences.matrix(module.model))
         for name, hits in tuned.items():
-            row = {"way": name, "encoder": named(best, options)} | figures(hits)
+            row = {"way": name, "encoder": named(best, options.model)} | figures(hits)
             row |= against(hits, default["text-kNN"], "untuned text-kNN")
             row |= against(hits, untuned[name], f"untuned {name}")
             keep(row, options)
@@ -120,19 +123,19 @@ def run(options: argparse.Namespace) -> int:
 
 
 def untuned_ways(
-    task: Contrast, shop: Dataset, options: argparse.Namespace
+    task: Contrast, shop: Dataset, model: Path | None, options: argparse.Namespace
 ) -> dict[str, dict[str, DoubleArray]]:
-    """Hits of an encoder as it comes, recorded: the English one, or the one of `options.model`."""
-    task.load(open_folder(options.model).path)
+    """Hits of an encoder as it comes, recorded; None: the English one."""
+    task.load(open_folder(model).path)
     found = ways(task, shop, task.bank)
     for way, hits in found.items():
-        keep({"way": way, "encoder": named("untuned", options)} | figures(hits), options)
+        keep({"way": way, "encoder": named("untuned", model)} | figures(hits), options)
     return found
 
 
-def named(how: str, options: argparse.Namespace) -> str:
+def named(how: str, model: Path | None) -> str:
     """How the encoder was tuned, and what it began with where that is not the English one."""
-    return f"{how}, {options.model.name}" if options.model else how
+    return f"{how}, {model.name}" if model else how
 
 
 def ways(task: Contrast, shop: Dataset, vectors: FloatArray) -> dict[str, dict[str, DoubleArray]]:

@@ -81,10 +81,14 @@ class Running:
     def port(self) -> int:
         return int(self.address.rpartition(":")[2])
 
-    def recommend(self, user_id: str, n: int = 5, **more: Any) -> dict[str, Any]:
-        answer = self.client.post("/v1/recommendations", json={"user_id": user_id, "n": n, **more})
+    def ask(self, **body: Any) -> dict[str, Any]:
+        """A list, as POST /v1/recommendations answers."""
+        answer = self.client.post("/v1/recommendations", json=body)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
+
+    def recommend(self, user_id: str, n: int = 5, **more: Any) -> dict[str, Any]:
+        return self.ask(user_id=user_id, n=n, **more)
 
     def ids(self, user_id: str, n: int = 5) -> list[str]:
         return [item["item_id"] for item in self.recommend(user_id, n)["items"]]

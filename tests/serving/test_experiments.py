@@ -45,12 +45,6 @@ def service(home: Path) -> Iterator[Running]:
         yield found
 
 
-def ask(service: Running, **body: Any) -> dict[str, Any]:
-    answer = service.client.post("/v1/recommendations", json=body)
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
-
-
 def arm_of(answer: dict[str, Any]) -> str | None:
     """As "short/three"."""
     said = answer["experiment"]
@@ -65,7 +59,7 @@ def made(**experiments: Any) -> Experiments:
 def test_an_arm_has_its_settings_and_every_answer_names_it(service: Running) -> None:
     found = Counter()
     for number in range(40):
-        answer = ask(service, user_id=f"u{number:03}")
+        answer = service.ask(user_id=f"u{number:03}")
         found[arm_of(answer)] += 1
         assert answer["experiment"] in (AS_BEFORE, THREE, None)
         assert len(answer["items"]) == (3 if answer["experiment"] == THREE else 10)
@@ -73,9 +67,9 @@ def test_an_arm_has_its_settings_and_every_answer_names_it(service: Running) -> 
         assert read["experiment"] == answer["experiment"]
         assert len(read["items"]) == len(answer["items"])
     assert set(found) == {"short/as_before", "short/three", None}
-    assert ask(service, user_id="u001", scenario="trending")["experiment"] is None
-    assert ask(service)["experiment"] is None  # nobody is in no arm
-    assert ask(service, user_id="u001", n=5)["items"][4]  # who asks for a number gets it
+    assert service.ask(user_id="u001", scenario="trending")["experiment"] is None
+    assert service.ask()["experiment"] is None  # nobody is in no arm
+    assert service.ask(user_id="u001", n=5)["items"][4]  # who asks for a number gets it
 
 
 def test_a_setting_of_an_arm_moves_the_items_of_its_lists_only(simple_home: Path) -> None:
@@ -99,11 +93,11 @@ def test_a_setting_of_an_arm_moves_the_items_of_its_lists_only(simple_home: Path
 
 
 def test_a_page_stays_in_its_arm_and_a_guest_counts_by_the_session(service: Running) -> None:
-    first = ask(service, session_id="s7", n=2)
-    second = ask(service, session_id="s7", n=2, cursor=first["next_cursor"])
+    first = service.ask(session_id="s7", n=2)
+    second = service.ask(session_id="s7", n=2, cursor=first["next_cursor"])
     assert second["experiment"] == first["experiment"]
     assert first["experiment"] is not None
-    arms = {arm_of(ask(service, session_id=f"guest{number}")) for number in range(30)}
+    arms = {arm_of(service.ask(session_id=f"guest{number}")) for number in range(30)}
     assert arms == {"short/as_before", "short/three", None}
 
 
@@ -111,7 +105,7 @@ def test_the_log_and_the_metrics_know_the_arm(service: Running) -> None:
     answer = next(
         answer
         for number in range(40)
-        if (answer := ask(service, user_id=f"u{number:03}"))["experiment"] == THREE
+        if (answer := service.ask(user_id=f"u{number:03}"))["experiment"] == THREE
     )
     told = service.client.get(f"/v1/decisions/{answer['recommendation_id']}").json()
     assert told["experiment"] == THREE
@@ -123,9 +117,9 @@ def test_the_log_and_the_metrics_know_the_arm(service: Running) -> None:
 
 def test_a_restart_leaves_everyone_in_their_arm(home: Path, service: Running) -> None:
     users = [f"u{number:03}" for number in range(20)]
-    before = [ask(service, user_id=user)["experiment"] for user in users]
+    before = [service.ask(user_id=user)["experiment"] for user in users]
     with running(home, "--config", str(home / "intently.toml")) as again:
-        assert [ask(again, user_id=user)["experiment"] for user in users] == before
+        assert [again.ask(user_id=user)["experiment"] for user in users] == before
 
 
 def test_a_guest_who_signed_in_is_in_the_users_arm_and_a_page_stays_in_the_one_it_was_made_in(
@@ -141,16 +135,16 @@ def test_a_guest_who_signed_in_is_in_the_users_arm_and_a_page_stays_in_the_one_i
     )
     event = {"item_id": "i001", "event": "click", "timestamp": "2024-05-01T00:00:00Z", "session_id": session}
     assert service.client.post("/v1/events", json=event).status_code == 200
-    before = ask(service, session_id=session, n=2)
+    before = service.ask(session_id=session, n=2)
     assert arm_of(before) not in (f"short/{of_user.arm}", None)
     signed_in = {**event, "user_id": "u001", "item_id": "i002"}
     assert service.client.post("/v1/events", json=signed_in).status_code == 200
-    after = ask(service, session_id=session, n=2)
-    assert arm_of(after) == arm_of(ask(service, user_id="u001")) == f"short/{of_user.arm}"
+    after = service.ask(session_id=session, n=2)
+    assert arm_of(after) == arm_of(service.ask(user_id="u001")) == f"short/{of_user.arm}"
     unseen = {**signed_in, "session_id": f"{session} again"}  # no guest ever acted in this one
     assert service.client.post("/v1/events", json=unseen).status_code == 200
-    assert arm_of(ask(service, session_id=f"{session} again")) == arm_of(after)
-    page = ask(service, session_id=session, n=2, cursor=before["next_cursor"])
+    assert arm_of(service.ask(session_id=f"{session} again")) == arm_of(after)
+    page = service.ask(session_id=session, n=2, cursor=before["next_cursor"])
     assert page["experiment"] == before["experiment"]
 
 
@@ -167,7 +161,7 @@ def test_nothing_of_an_erased_user_is_left_where_a_session_was_in_their_arm(
             *({**click, "session_id": name} for name in ("one", "two")),
         ):
             assert service.client.post("/v1/events", json=event).status_code == 200
-        answers = [ask(service, session_id=name) for name in ("one", "two")]
+        answers = [service.ask(session_id=name) for name in ("one", "two")]
         assert None not in [arm_of(answer) for answer in answers]
         assert service.client.delete("/v1/users/erase-me").status_code == 200
         for answer in answers:

@@ -28,12 +28,6 @@ def changing(tmp_path_factory: pytest.TempPathFactory, shop: Dataset) -> Iterato
         yield service
 
 
-def ask(service: Running, **body: Any) -> dict[str, Any]:
-    answer = service.client.post("/v1/recommendations", json=body)
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
-
-
 def ids(answer: dict[str, Any]) -> list[str]:
     return [item["item_id"] for item in answer["items"]]
 
@@ -43,20 +37,20 @@ def tell(service: Running, **event: Any) -> None:
 
 
 def test_pages_go_on_where_they_stood_while_events_arrive(changing: Running) -> None:
-    whole = ids(ask(changing, user_id="u001", n=12))
-    first = ask(changing, user_id="u001", n=4)
+    whole = ids(changing.ask(user_id="u001", n=12))
+    first = changing.ask(user_id="u001", n=4)
     tell(changing, user_id="u001", item_id="i020", event="purchase")
-    second = ask(changing, user_id="u001", n=4, cursor=first["next_cursor"])
-    third = ask(changing, user_id="u001", n=4, cursor=second["next_cursor"])
+    second = changing.ask(user_id="u001", n=4, cursor=first["next_cursor"])
+    third = changing.ask(user_id="u001", n=4, cursor=second["next_cursor"])
     assert ids(first) + ids(second) + ids(third) == whole
     assert [item["rank"] for item in third["items"]] == [9, 10, 11, 12]
-    assert ids(ask(changing, user_id="u001", n=12)) != whole
-    last = ask(changing, user_id="u001", n=100)
+    assert ids(changing.ask(user_id="u001", n=12)) != whole
+    last = changing.ask(user_id="u001", n=100)
     assert last["next_cursor"] is None
 
 
 def test_a_cursor_of_another_or_changed_by_hand_is_refused(changing: Running) -> None:
-    cursor = ask(changing, user_id="u002", n=2)["next_cursor"]
+    cursor = changing.ask(user_id="u002", n=2)["next_cursor"]
     for body in (
         {"user_id": "u003", "cursor": cursor},
         {"user_id": "u002", "cursor": cursor[:-1] + ("0" if cursor[-1] != "0" else "1")},
@@ -70,52 +64,52 @@ def test_a_cursor_of_another_or_changed_by_hand_is_refused(changing: Running) ->
 
 
 def test_what_lies_in_the_cart_does_not_come_until_it_is_taken_out(changing: Running) -> None:
-    best = ids(ask(changing, user_id="u004", n=1))[0]
+    best = ids(changing.ask(user_id="u004", n=1))[0]
     tell(changing, user_id="u004", item_id=best, event="cart_add")
-    assert best not in ids(ask(changing, user_id="u004", n=20))
-    assert best not in ids(ask(changing, user_id="u005", n=24, context={"cart": [best]}))
+    assert best not in ids(changing.ask(user_id="u004", n=20))
+    assert best not in ids(changing.ask(user_id="u005", n=24, context={"cart": [best]}))
     tell(changing, user_id="u004", item_id=best, event="cart_remove")
-    assert best in ids(ask(changing, user_id="u004", n=20))
+    assert best in ids(changing.ask(user_id="u004", n=20))
 
 
 def test_a_guest_counts_at_once_and_becomes_the_user_who_signs_in(changing: Running) -> None:
     tell(changing, session_id="s-1", item_id="i019", event="purchase")
-    assert ids(ask(changing, session_id="s-1", n=1)) == ["i019"]
-    assert "i019" not in ids(ask(changing, user_id="new one", n=1))
-    both = ask(changing, user_id="new one", session_id="s-1", n=1)
+    assert ids(changing.ask(session_id="s-1", n=1)) == ["i019"]
+    assert "i019" not in ids(changing.ask(user_id="new one", n=1))
+    both = changing.ask(user_id="new one", session_id="s-1", n=1)
     assert ids(both) == ["i019"]
     tell(changing, user_id="new one", item_id="i018", event="view", session_id="s-1")
-    assert "i019" in ids(ask(changing, user_id="new one", n=2))
+    assert "i019" in ids(changing.ask(user_id="new one", n=2))
     history = changing.client.get("/v1/users/new%20one/history").json()
     assert [event["item_id"] for event in history["events"]] == ["i018", "i019"]
 
 
 def test_what_was_just_shown_is_left_out_when_that_is_wanted(changing: Running) -> None:
-    shown = ids(ask(changing, user_id="u006", n=3))
-    assert ids(ask(changing, user_id="u006", n=3)) == shown
-    assert not set(shown) & set(ids(ask(changing, user_id="u006", n=3, unserved_minutes=5)))
+    shown = ids(changing.ask(user_id="u006", n=3))
+    assert ids(changing.ask(user_id="u006", n=3)) == shown
+    assert not set(shown) & set(ids(changing.ask(user_id="u006", n=3, unserved_minutes=5)))
 
 
 def test_each_scenario_names_items_in_its_own_way(changing: Running) -> None:
-    own = ask(changing, scenario="buy_again", user_id="u007", n=30)
+    own = changing.ask(scenario="buy_again", user_id="u007", n=30)
     history = changing.client.get("/v1/users/u007/history?n=1000").json()
     assert set(ids(own)[: len(set(ids(own)))]) >= {event["item_id"] for event in history["events"]}
     assert own["items"][0]["source"] == "own"
-    together = ask(changing, scenario="bought_together", context={"item_ids": ["i003"]}, n=1)
+    together = changing.ask(scenario="bought_together", context={"item_ids": ["i003"]}, n=1)
     assert ids(together) == ["i011"]  # the staples of the same users
     assert (together["items"][0]["source"], together["filled_by"]) == ("together", "together")
-    checkout = ask(changing, scenario="checkout", context={"cart": ["i004"]})
+    checkout = changing.ask(scenario="checkout", context={"cart": ["i004"]})
     assert (len(checkout["items"]), ids(checkout)[0], checkout["scenario"]) == (3, "i012", "checkout")
-    trending = ask(changing, scenario="trending", n=5)
+    trending = changing.ask(scenario="trending", n=5)
     assert {item["source"] for item in trending["items"]} == {"trending"}
-    found = ask(changing, context={"query": "number 17"}, n=1)
+    found = changing.ask(context={"query": "number 17"}, n=1)
     assert (ids(found), found["items"][0]["source"]) == (["i017"], "query")
-    listed = ask(changing, context={"page": "things"}, user_id="u001", n=2)
+    listed = changing.ask(context={"page": "things"}, user_id="u001", n=2)
     assert {item["source"] for item in listed["items"]} == {"page"}
 
 
 def test_only_the_fields_that_were_asked_for_come(changing: Running) -> None:
-    answer = ask(changing, user_id="u001", n=2, fields=["item_id", "score"])
+    answer = changing.ask(user_id="u001", n=2, fields=["item_id", "score"])
     assert [set(item) for item in answer["items"]] == [{"item_id", "score"}] * 2
 
 
