@@ -4,8 +4,9 @@
 
 Everything lives in the schema `intently`, in the layout of the SQLite store: keys of users and items, events
 in order of arrival, the identities of all of them in a table of their own. A transaction that writes holds an
-advisory lock, so that arrival numbers have no gaps and a reader who follows them misses nothing. On return
-from a call its commit is on the server's disk (`synchronous_commit` is set for the connection).
+advisory lock, so that arrival numbers have no gaps and a reader who follows them misses nothing; a number is
+never given again, also when the newest events were erased. On return from a call its commit is on the
+server's disk (`synchronous_commit` is set for the connection).
 """
 
 from __future__ import annotations
@@ -42,12 +43,15 @@ from intently.store.identity import micros, row_identities
 
 if TYPE_CHECKING:
     import psycopg
+    from psycopg_pool import ConnectionPool
 
     Connection = psycopg.Connection[tuple[Any, ...]]
 
 VERSION: Final = 1
 _LOCK: Final = 0x494E544C  # "INTL"
 _CHUNK: Final = 50_000
+READERS: Final = 8
+"""Connections that read at once, at most; they stay open."""
 _SCHEMA: Final = """
 CREATE SCHEMA IF NOT EXISTS intently;
 CREATE TABLE IF NOT EXISTS intently.layout (version int NOT NULL);
@@ -60,6 +64,7 @@ CREATE TABLE IF NOT EXISTS intently.events (
   time_us bigint NOT NULL, value float8, quantity float8, price float8,
   session_id text, event_id text, recommendation_id text, identity bigint NOT NULL);
 CREATE TABLE IF NOT EXISTS intently.identities (identity bigint PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS intently.erased (last bigint NOT NULL);
 CREATE INDEX IF NOT EXISTS events_of_user ON intently.events ("user");
 INSERT INTO intently.layout SELECT {version} WHERE NOT EXISTS (SELECT FROM intently.layout)
 """
@@ -77,6 +82,10 @@ _READ_TYPES: Final = {
     **dict.fromkeys(NUMBERS, pl.Float32),
     "session_id": pl.String,
 }
+_LAST: Final = (
+    "SELECT greatest((SELECT coalesce(max(row), 0) FROM events), (SELECT coalesce(max(last), 0) FROM erased))"
+)
+"""The newest arrival number, of an event that is there or was erased."""
 _COPY: Final = "COPY events (row, {}) FROM STDIN".format(", ".join(f'"{name}"' for name in WRITTEN))
 
 
@@ -90,6 +99,7 @@ class PostgresStore:
     def __init__(self, url: str) -> None:
         try:
             import psycopg
+            import psycopg_pool
         except ModuleNotFoundError as error:
             raise MissingExtraError("psycopg", "postgres") from error
         if urlsplit(url).password:
@@ -99,6 +109,18 @@ class PostgresStore:
         self._url = url
         self._lock = threading.RLock()
         self._writer: Connection | None = None
+        self._readers: ConnectionPool[Connection] = psycopg_pool.ConnectionPool(
+            url,
+            kwargs=self._options(),
+            min_size=0,
+            max_size=READERS,
+            open=False,
+            timeout=10.0,
+            reconnect_timeout=0.0,
+            configure=_only_reads,
+            check=psycopg_pool.ConnectionPool.check_connection,
+            name="intently-readers",
+        )
         self._closed = False
         with self._write() as db:
             db.execute(_SCHEMA.format(version=VERSION))
@@ -150,7 +172,10 @@ class PostgresStore:
                 found = db.execute("SELECT key FROM users WHERE id = %s", (user_id,)).fetchone()
                 if found is None:
                     return 0
+                last = _one_number(db, _LAST)
                 n = db.execute('DELETE FROM events WHERE "user" = %s', found).rowcount
+                db.execute("DELETE FROM erased")
+                db.execute("INSERT INTO erased VALUES (%s)", (last,))
                 query = "UPDATE users SET id = %s, attributes = NULL WHERE key = %s"
                 db.execute(query, (erased_name(), *found))
             with self._explained():
@@ -193,7 +218,7 @@ class PostgresStore:
     def last_row(self) -> int:
         """See EventStore.last_row."""
         with self._read() as db:
-            return _one_number(db, "SELECT coalesce(max(row), 0) FROM events")
+            return _one_number(db, _LAST)
 
     def items(self) -> pl.DataFrame:
         """See EventStore.items."""
@@ -214,6 +239,7 @@ class PostgresStore:
         """See EventStore.close."""
         with self._lock:
             self._closed = True
+            self._readers.close()
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
@@ -227,13 +253,15 @@ class PostgresStore:
     # -- inside -------------------------------------------------------------------------------
 
     def _connect(self) -> Connection:
-        return self._psycopg.connect(
-            self._url,
-            autocommit=True,
-            application_name="intently",
-            connect_timeout=10,
-            options="-c search_path=intently,public -c synchronous_commit=on -c client_min_messages=warning",
-        )
+        return self._psycopg.connect(self._url, **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "autocommit": True,
+            "application_name": "intently",
+            "connect_timeout": 10,
+            "options": "-c search_path=intently,public -c synchronous_commit=on -c client_min_messages=warning",
+        }
 
     def _open(self) -> Connection:
         """The writer's connection, a new one where the server ended the last."""
@@ -254,12 +282,13 @@ class PostgresStore:
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
-        """One consistent view on a connection of its own."""
+        """One consistent view, on a connection that nobody else has meanwhile."""
         if self._closed:
             raise StoreError("the store was closed")
-        with self._explained(), self._connect() as db, db.transaction():
-            db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            yield db
+        with self._explained():
+            self._readers.open()
+            with self._readers.connection() as db, db.transaction():
+                yield db
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -300,9 +329,17 @@ class PostgresStore:
         return attr.to_frame(key, [row[0] for row in rows], [attr.from_json(row[1]) for row in rows])
 
 
+def _only_reads(db: Connection) -> None:
+    """A connection of the readers: each transaction sees one moment."""
+    from psycopg import IsolationLevel
+
+    db.isolation_level = IsolationLevel.REPEATABLE_READ
+    db.read_only = True
+
+
 def _append(db: Connection, rows: Sequence[EventRow]) -> Appended:
     """Inside a transaction: the rows whose identity is not known, numbered without a gap."""
-    last = _one_number(db, "SELECT coalesce(max(row), 0) FROM events")
+    last = _one_number(db, _LAST)
     if not rows:
         return Appended([], last + 1)
     columns = tuple(zip(*rows, strict=True))
