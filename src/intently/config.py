@@ -48,6 +48,13 @@ class Settings(BaseModel):
     store: str = Field(
         default="", description="postgresql://user@host/name of a database; empty: a file in the home"
     )
+    redis: str = Field(
+        default="",
+        description="redis://host:6379/0, by which several services of one shop hear of each other",
+    )
+    workers: int = Field(
+        default=1, ge=1, le=64, description="processes that answer; more than one need `store` and `redis`"
+    )
     host: str = Field(default="127.0.0.1", description="address the service listens on")
     port: int = Field(default=8000, ge=0, le=65535, description="port the service listens on")
     target: str = Field(default="", description="event to predict; empty: the strongest present")
@@ -124,6 +131,13 @@ class Settings(BaseModel):
         if store and not store.startswith(("postgresql://", "postgres://")):
             raise ValueError("must begin with postgresql:// or be left out")
         return store
+
+    @field_validator("redis")
+    @classmethod
+    def _redis(cls, redis: str) -> str:
+        if redis and not redis.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must begin with redis://, rediss:// or unix://, or be left out")
+        return redis
 
     @property
     def store_path(self) -> Path:

@@ -123,7 +123,7 @@ def test_baskets_name_what_is_bought_with_an_item_not_what_everyone_buys() -> No
 
 
 def test_cursors_are_refused_when_old_strange_or_anothers() -> None:
-    pages = Pages()
+    pages = Pages(b"one")
     whole = Page("ann", 100.0, np.arange(3, dtype=np.int32), np.ones(3), np.zeros(3, np.uint8), np.ones(3))
     pages.keep("rec_1", whole)
     cursor = pages.cursor("rec_1", 2)
@@ -133,7 +133,7 @@ def test_cursors_are_refused_when_old_strange_or_anothers() -> None:
     with pytest.raises(GoneError, match="too old"):
         pages.at(cursor, "ann", 101.0 + PAGE_S)
     with pytest.raises(InputError, match="was not made by this service"):
-        Pages().at(cursor, "ann", 200.0)
+        Pages(b"another").at(cursor, "ann", 200.0)
 
 
 def test_what_was_served_is_remembered_by_time() -> None:

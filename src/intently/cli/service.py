@@ -26,6 +26,9 @@ def serve(
         None, help="Address to listen on; others than loopback need a key: see `keys`."
     ),
     port: int | None = typer.Option(None, help="Port to listen on; 0 takes a free one."),
+    workers: int | None = typer.Option(
+        None, help="Processes that answer; more than one need `store` and `redis` in the settings."
+    ),
     home: Path | None = typer.Option(None, help="Folder of the store and the artifacts."),
     config: Path | None = typer.Option(None, help="Settings file instead of intently.toml."),
 ) -> None:
@@ -38,7 +41,7 @@ def serve(
         from intently.serving.server import serve as run
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "fastapi", "serve") from error
-    settings = load_settings(config, host=host, port=port, home=home)
+    settings = load_settings(config, host=host, port=port, workers=workers, home=home)
     if hint := elsewhere(settings):
         typer.echo(hint, err=True)
     run(settings, announce)

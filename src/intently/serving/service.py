@@ -27,6 +27,7 @@ class Service:
     def __init__(self, engine: Engine, threads: int) -> None:
         self.engine = engine
         self.metrics = Metrics()
+        engine.company.figures = lambda: self.metrics.text(engine)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="intently-model")
         self._waiting = 0
 

@@ -260,7 +260,8 @@ class PostgresStore:
             "autocommit": True,
             "application_name": "intently",
             "connect_timeout": 10,
-            "options": "-c search_path=intently,public -c synchronous_commit=on -c client_min_messages=warning",
+            "options": "-c search_path=intently,public -c synchronous_commit=on"
+            " -c client_min_messages=warning",
         }
 
     def _open(self) -> Connection:

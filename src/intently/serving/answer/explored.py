@@ -37,7 +37,9 @@ def explore(engine: Engine, draft: Draft, seed: str) -> None:
             _put(draft, drawn.item, place)
         draft.propensity = draft.propensity.copy()
         draft.propensity[place] = drawn.propensity
-        engine.online.explorer.shown(view.user, drawn.item, int(draft.numbers[place]), view.at_s)
+        shown = view.user, drawn.item, int(draft.numbers[place]), view.at_s
+        engine.online.explorer.shown(*shown)
+        engine.company.explored(*shown)
 
 
 def unseen(engine: Engine, standing: Standing, allowed: BoolArray) -> IntArray:

@@ -33,6 +33,7 @@ def promote(engine: Engine, asked: VersionQuery) -> Swapped:
     """Answer from a version from now on; raises UnknownIdError or ArtifactError, and changes nothing then."""
     began, before = time.perf_counter(), engine.live.current
     standing = engine.live.promote(asked.version)
+    engine.company.swapped()
     return Swapped(
         standing.artifact.version,
         before.artifact.version if before else "",
@@ -44,6 +45,7 @@ def roll_back(engine: Engine) -> Swapped:
     """Answer from the version before; raises ArtifactError without one."""
     began, before = time.perf_counter(), engine.live.current
     standing = engine.live.roll_back()
+    engine.company.swapped()
     return Swapped(
         standing.artifact.version,
         before.artifact.version if before else "",

@@ -79,9 +79,11 @@ def listed(engine: Engine, asked: RecommendationRequest) -> Listed:
     order = Page(view.who, view.at_s, draft.numbers, draft.scores, draft.sources, draft.propensity, draft.arm)
     if asked.cursor is None and total > draft.n:
         engine.pages.keep(name, order)
+        engine.company.kept(name, order)
     draft.cut(draft.n)
     if view.who:
         engine.served.note(view.who, draft.numbers, view.at_s)
+        engine.company.served(view.who, draft.numbers, view.at_s)
     draft.notes += _about(engine, asked, view) + ([FAILED] if draft.failed else [])
     cursor = engine.pages.cursor(name, start + draft.n) if total > draft.n else None
     by = filled_by(draft)

@@ -89,7 +89,13 @@ def as_of(settings: Settings, one: Logged, reader: Reader) -> Iterator[Engine]:
         said = {"format": FORMAT, "version": one.facts.get("rules_version", 0), "rules": one.rules}
         (home / "rules.json").write_bytes(orjson.dumps(said))
         there = settings.model_copy(
-            update={"home": home, "explore_share": 0.5 if slots else 0.0, "explore_slots": max(slots, 1)}
+            update={
+                "home": home,
+                "redis": "",
+                "workers": 1,
+                "explore_share": 0.5 if slots else 0.0,
+                "explore_slots": max(slots, 1),
+            }
         )
         engine = Engine(there, PastStore(settings.store_path, row))
         try:

@@ -70,6 +70,7 @@ class DecisionFile:
         self._shared: dict[bytes, tuple[int, float]] = {}
         self._rules: tuple[Sequence[object], bytes] = ((), b"")  # the latest, and as bytes
         self._named = 0
+        self._version = -1  # of the file, as others wrote it
         with explained(path):
             self._db = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
             try:
@@ -105,9 +106,18 @@ class DecisionFile:
     def add(self, decisions: Sequence[Decision], ids: Sequence[str], now_s: float) -> None:
         """Write decisions in one commit; ids: of every item number so far."""
         with explained(self.path), self._transaction() as db:
+            self._doubt(db)
             self._name(db, ids)
             rows = [(*self._row(db, decision, now_s),) for decision in decisions]
             db.executemany("INSERT OR IGNORE INTO decisions VALUES (?, ?, ?, ?, ?)", rows)
+
+    def _doubt(self, db: sqlite3.Connection) -> None:
+        """Forget the keys that are known where another service wrote: it may have deleted what they name."""
+        version = db.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version:
+            self._version = version
+            self._keys.clear()
+            self._shared.clear()
 
     def _row(self, db: sqlite3.Connection, decision: Decision, now_s: float) -> tuple[object, ...]:
         masks = {

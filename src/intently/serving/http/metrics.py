@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
 from intently.serving.state.engine import Engine, stage
 
@@ -105,6 +108,32 @@ class Metrics:
                 self._online_ndcg.labels(name, bound).set(_number(figures[bound]))
         for name, figures in told["progressive"]["log_loss"].items():
             self._online_loss.labels(name).set(_number(figures["mean"]))
+
+
+class _Merged:
+    """Figures of several services, each with the label `worker`."""
+
+    def __init__(self, texts: Mapping[str, bytes]) -> None:
+        self._texts = texts
+
+    def collect(self) -> Iterable[Metric]:
+        """One family each, as prometheus_client wants them."""
+        found: dict[str, Metric] = {}
+        for worker, text in self._texts.items():
+            for family in text_string_to_metric_families(text.decode()):
+                kept = found.setdefault(
+                    family.name, Metric(family.name, family.documentation, family.type, family.unit)
+                )
+                for sample in family.samples:
+                    kept.add_sample(sample.name, {**sample.labels, "worker": worker}, sample.value)
+        return found.values()
+
+
+def merged(texts: Mapping[str, bytes]) -> bytes:
+    """The figures of several services by their names, in one exposition."""
+    registry = CollectorRegistry()
+    registry.register(_Merged(texts))
+    return generate_latest(registry)
 
 
 def _number(value: float | None) -> float:

@@ -31,7 +31,9 @@ def answer(engine: Engine, asked: OnboardingAnswers) -> Questions:
             for item in likes
         ]
         engine.ledger.submit(rows).result(WAIT_S)
-    engine.onboarding.note(who, {number(said.item_id): LIKED[said.answer] for said in asked.answers})
+    answers = {number(said.item_id): LIKED[said.answer] for said in asked.answers}
+    engine.onboarding.note(who, answers)
+    engine.company.answered(who, answers)
     return questions(engine, asked)
 
 

@@ -44,7 +44,7 @@ def put_all(engine: Engine, given: Sequence[Any], shape: Shape) -> Kept:
         except ValidationError as error:
             first = field_errors(error, shape)[0]
             errors.append({"index": index, "field": first.field, "reason": first.reason})
-    with engine.recording:
+    with engine.bus.changing():
         rows: dict[str, Attributes] = {}
         for record in good:
             ident = getattr(record, shape.KEY)
@@ -56,14 +56,14 @@ def put_all(engine: Engine, given: Sequence[Any], shape: Shape) -> Kept:
 
 def replace(engine: Engine, shape: Shape, ident: str, attributes: Attributes) -> RecordOut:
     """The attributes become exactly these."""
-    with engine.recording:
+    with engine.bus.changing():
         KEEPERS[shape](engine, {ident: merged({}, attributes)})
     return get(engine, shape, ident)
 
 
 def patch(engine: Engine, shape: Shape, ident: str, attributes: Attributes) -> RecordOut:
     """Merge into what is known; raises UnknownIdError for what nobody knows."""
-    with engine.recording:
+    with engine.bus.changing():
         known = _known(engine, shape, ident)
         if known is None:
             raise _unknown(shape)
@@ -92,12 +92,13 @@ def remove_item(engine: Engine, item_id: str) -> RecordOut:
 
     What users did with it stays in their histories. Raises UnknownIdError.
     """
-    with engine.recording:
+    with engine.bus.changing():
         if engine.memory.items.get(item_id) < 0:
             raise _unknown(ItemIn)
         gone = {REMOVED: rfc3339(engine.clock.now())}
         engine.store.replace_items({item_id: gone})
         engine.catalogue.replace({item_id: gone})
+        engine.company.items([item_id])
     return get(engine, ItemIn, item_id)
 
 
@@ -107,13 +108,13 @@ def erase_user(engine: Engine, user_id: str) -> Erased:
     The live model keeps what it learned from all users together until the next training. Raises
     UnknownIdError.
     """
-    with engine.recording:
+    with engine.bus.changing():
         user = engine.memory.users.get(user_id)
         if user < 0 and engine.store.user(user_id) is None:
             raise _unknown(UserIn)
         n = engine.store.erase_user(user_id)
-        engine.forget(user_id)
-    return Erased(user_id, n)
+        everywhere = engine.company.erased(user_id, engine.forget(user_id))
+    return Erased(user_id, n, everywhere)
 
 
 def merged(known: Attributes | None, given: Attributes) -> Attributes:
@@ -140,12 +141,14 @@ def _keep_items(engine: Engine, rows: Mapping[str, Attributes]) -> None:
     engine.catalogue.replace(rows)
     for item_id in rows:
         engine.newcomers.came(engine.memory.items.get(item_id))
+    engine.company.items(list(rows))
 
 
 def _keep_users(engine: Engine, rows: Mapping[str, Attributes]) -> None:
     engine.store.replace_users(rows)
     for user_id in rows:
         engine.profiles.changed(user_id)
+    engine.company.users(list(rows))
 
 
 KEEPERS: dict[Shape, Callable[[Engine, Mapping[str, Attributes]], None]] = {

@@ -20,7 +20,7 @@ import numpy as np
 import orjson
 
 from intently.errors import ArtifactError
-from intently.schema import ByteArray, DoubleArray, IntArray, LongArray
+from intently.schema import BoolArray, ByteArray, DoubleArray, IntArray, LongArray
 from intently.serving.online.bandit import Explorer
 from intently.serving.online.chance import Curve, Happened
 from intently.serving.online.counters import POSITIVE_CODES, Counters
@@ -39,6 +39,9 @@ LEAST_LISTS = 50
 
 SHARE = 0.02
 """Of the writer's time that may go into asking the frozen model for a list to learn from."""
+
+Learned = Callable[[DoubleArray, DoubleArray, BoolArray], None]
+"""Takes a list's features, what the layer scored then, and which rows were met."""
 
 AT_ONCE = 4
 """Lists that one answer learns from at most."""
@@ -80,6 +83,7 @@ class Online:
         self.model = ""  # the version that the layer is fitted to
         self.sample: Callable[[int, float], Question | None] | None = None
         self.happened: Happened | None = None
+        self.learned: Learned | None = None  # told of every list that was learned from
         self.facts: Callable[[], Facts] = lambda: Facts.unknown(0)
         self.trouble = ""
         self._path = folder / "layer.json"
@@ -206,15 +210,26 @@ class Online:
         """From lists whose window is over; judged first."""
         for one in self.pending.ripe(now_s, AT_ONCE):
             hit = one.labels()
-            frozen = FEATURES.index("frozen")
-            plain = self._plain[0] + self._plain[1] * one.table[:, frozen]
-            self.progressive.judge(np.argsort(-one.scores, kind="stable"), hit, one.scores, plain)
-            self._learn_plain(one.table[:, frozen], plain, hit.astype(float))
-            self.layer.learn(one.table, hit.astype(float))
+            self._learn_list(one.table, one.scores, hit)
+            if self.learned is not None:
+                self.learned(one.table, one.scores, hit)
             if self.happened is not None:
                 self.curve.fit(self.layer.weights, now_s, self.happened)
             if self.layer.n_lists % WRITE_EVERY == 0:
                 self.write()
+
+    def _learn_list(self, table: DoubleArray, scores: DoubleArray, hit: BoolArray) -> None:
+        frozen = FEATURES.index("frozen")
+        plain = self._plain[0] + self._plain[1] * table[:, frozen]
+        self.progressive.judge(np.argsort(-scores, kind="stable"), hit, scores, plain)
+        self._learn_plain(table[:, frozen], plain, hit.astype(float))
+        self.layer.learn(table, hit.astype(float))
+
+    def learn_of_other(self, model: str, table: DoubleArray, scores: DoubleArray, hit: BoolArray) -> None:
+        """A list that another service of the shop gave, of this model; see Learned."""
+        if self.on and model == self.model and table.shape == (len(hit), len(FEATURES)):
+            with self._learning:
+                self._learn_list(table, scores, hit)
 
     def _learn_plain(self, score: DoubleArray, plain: DoubleArray, labels: DoubleArray) -> None:
         """A step of logistic regression on the frozen score alone: the rival in log loss."""
@@ -239,7 +254,7 @@ class Online:
         state["curve"] = [self.curve.slope, self.curve.shift]
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            aside = self._path.with_suffix(".part")
+            aside = self._path.with_suffix(f".{os.getpid()}.part")
             aside.write_bytes(orjson.dumps(state))
             os.replace(aside, self._path)
             self.trouble = ""

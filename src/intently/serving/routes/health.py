@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 from starlette.responses import FileResponse, Response
 
 from intently.errors import NotReadyError
+from intently.serving.http.metrics import merged
 from intently.serving.http.openapi import scoped
 from intently.serving.service import Service, reply
 
@@ -52,7 +54,10 @@ def routes(service: Service) -> APIRouter:
 
     @router.get("/metrics", **scoped("server"))
     async def metrics() -> Response:
-        """Figures for Prometheus."""
-        return Response(service.metrics.text(service.engine), media_type="text/plain; version=0.0.4")
+        """Figures for Prometheus; of several workers, each with its own label."""
+        text, bus = service.metrics.text(service.engine), service.engine.bus
+        if not bus.alone:
+            text = merged({bus.name: text} | await asyncio.to_thread(bus.of_others, "figures"))
+        return Response(text, media_type="text/plain; version=0.0.4")
 
     return router

@@ -112,7 +112,9 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What went with a user."""
+    """What went with a user; `everywhere`: false where another service could not be reached and may hold
+    something until it can."""
 
     user_id: str
     events: int
+    everywhere: bool = True

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +20,10 @@ from intently.config import Settings
 from intently.schema import EVENT_CODES
 from intently.serving.decisions.log import DecisionLog
 from intently.serving.rules.rulebook import RuleBook
+from intently.serving.state.bus import open_bus
 from intently.serving.state.catalogue import Catalogue
 from intently.serving.state.clock import ShopClock
+from intently.serving.state.company import Company
 from intently.serving.state.deeds import NOTHING, after, deeds
 from intently.serving.state.experiments import Experiments
 from intently.serving.state.guests import guest_id
@@ -55,8 +56,9 @@ class Engine:
     def __init__(self, settings: Settings, store: EventStore | None = None) -> None:
         self.settings = settings
         self.store = store or open_store(settings.store_place)
+        self.bus = open_bus(settings)  # before the store is read: what others write after that is heard
         self.ledger = Ledger(self.store)
-        self.receipts = Receipts(settings.home / "receipts.db")
+        self.receipts = Receipts(settings.home / "receipts.db", self.bus)
         self.memory: Memory = self.ledger.memory
         self.clock = ShopClock(self.memory.end_s)
         self.catalogue = Catalogue(self.memory.items)
@@ -68,14 +70,13 @@ class Engine:
         self.profiles = Profiles(self.store)
         self.onboarding = Onboarding(self.memory, self.catalogue, self.profiles, self.store.users)
         self.newcomers = Newcomers(settings, self.catalogue, self.live)
-        self.recording = threading.Lock()  # one change of items or users at a time
         self.scenarios = scenarios_of(settings)
         self.experiments = Experiments(settings, self.scenarios)
         self.rules = RuleBook(settings.home / "rules.json")
         self.readings = Readings()
         self.pace = Pace()
         self.served = Served()
-        self.pages = Pages()
+        self.pages = Pages(self.bus.secret)
         self.decisions = DecisionLog(
             settings.decisions_path,
             self.memory.items.ids,
@@ -83,6 +84,7 @@ class Engine:
             settings.decisions_days,
             settings.decisions_mb,
         )
+        self.company = Company(self)
         self.started_s = time.time()
 
     def start(self) -> None:
@@ -92,19 +94,24 @@ class Engine:
         self.ledger.start()
         self.decisions.start()
         self.newcomers.start()
+        self.company.start()
 
     def close(self) -> None:
         """Let what was begun end: waiting events are written first."""
         self.newcomers.stop()
         self.live.stop()
         self.ledger.stop()
+        self.bus.stop()
         self.decisions.stop()
         self.online.close()
         self.store.close()
         self.receipts.close()
 
-    def forget(self, user_id: str) -> None:
-        """A user was erased: nothing of them is in any answer from now on."""
+    def forget(self, user_id: str) -> list[str]:
+        """A user was erased: nothing of them is in any answer of this service from now on.
+
+        Returns under which ids they were known: their own, and those of the guests they were.
+        """
         self.ledger.catch_up()  # else what was written just before would come in after this
         user = self.memory.users.get(user_id)
         guests = [self.memory.users.ids[guest] for guest in self.memory.guests.were(user)]
@@ -117,6 +124,7 @@ class Engine:
         self.served.forget(user_id)
         self.pages.forget(user_id)
         self.decisions.erase([user_id, *guests])
+        return [user_id, *guests]
 
     # -- what an answer begins with ------------------------------------------------------------
 
@@ -178,6 +186,8 @@ class Engine:
             found.append(self.live.trouble)
         if self.ledger.trouble:
             found.append(self.ledger.trouble)
+        if self.bus.trouble:
+            found.append(self.bus.trouble)
         if self.newcomers.trouble:
             found.append(self.newcomers.trouble)
         if self.decisions.trouble:

@@ -70,6 +70,13 @@ class Stored(NamedTuple):
         return out
 
 
+class Look:
+    """Stands in the queue where another service is known to have stored something."""
+
+
+LOOK: Final = Look()
+
+
 class Ledger:
     """The single writer of a service, and who keeps its memory; `memory` holds all that is on disk."""
 
@@ -79,7 +86,7 @@ class Ledger:
         self._row = int(log_frame["row"][-1]) if log_frame.height else 0
         self.memory = Memory(log_frame)
         self._queue: queue.SimpleQueue[Submitted | None] = queue.SimpleQueue()
-        self._stored: queue.SimpleQueue[Stored | threading.Event | None] = queue.SimpleQueue()
+        self._stored: queue.SimpleQueue[Stored | threading.Event | Look | None] = queue.SimpleQueue()
         self._handing = threading.Lock()  # held from a commit until its rows are in `_stored`
         self._counting = threading.Lock()
         self._waiting = 0
@@ -90,6 +97,8 @@ class Ledger:
         ]
         self.trouble = ""
         self.afterwards: Callable[[], None] = _nothing  # called when those of a commit have been told
+        self._others = 0  # the last row that another service is known to have stored
+        self.wrote: Callable[[int], None] = _nobody  # told of the last row of each commit
 
     @property
     def row(self) -> int:
@@ -115,6 +124,13 @@ class Ledger:
             with self._handing:  # else it might overtake what is on its way
                 self._stored.put(reached)
             reached.wait(timeout=30)
+
+    def look(self, row: int) -> None:
+        """Another service stored events up to this row: they come into the memory soon."""
+        with self._counting:
+            coming, self._others = self._others > self._row, max(self._others, row)
+        if not coming:
+            self._stored.put(LOOK)
 
     def submit(self, rows: Sequence[EventRow]) -> Future[list[bool]]:
         """Queue checked rows (see store.EventRow); raises NotReadyError when too many wait."""
@@ -160,16 +176,31 @@ class Ledger:
             if isinstance(stored, threading.Event):
                 stored.set()
                 continue
+            if isinstance(stored, Look):
+                self._take_others()
+                continue
             try:
                 self._remember(stored.rows, stored.done)
             except Exception:  # they are on disk, and are read from there with the next ones
                 log.exception("events could not be taken into the memory")
             self._wait_no_more(len(stored.rows))
             _tell(stored.outcomes())
-            try:
-                self.afterwards()
-            except Exception:
-                log.exception("events were stored and remembered, but not counted")
+            self._count_all()
+
+    def _count_all(self) -> None:
+        try:
+            self.afterwards()
+        except Exception:
+            log.exception("events were stored and remembered, but not counted")
+
+    def _take_others(self) -> None:
+        """What another service stored, once no own rows are on their way here."""
+        with self._handing:
+            if self._stored.empty():
+                self._look(until=self._others + 1)
+                self._count_all()
+                return
+        self._stored.put(LOOK)
 
     def _look_if_idle(self) -> None:
         """Look for rows of others, unless own ones are on their way here: those would be counted twice."""
@@ -214,7 +245,9 @@ class Ledger:
         rows = group[0].rows if len(group) == 1 else [row for one in group for row in one.rows]
         try:
             with self._handing:
-                self._stored.put(Stored(group, rows, self._store.append(rows)))
+                done = self._store.append(rows)
+                self._stored.put(Stored(group, rows, done))
+            self.wrote(done.first_row - 1 + sum(done.fresh))
             self.trouble = ""
         except Exception as error:  # the writer must outlive whatever the disk does
             if len(group) > 1:
@@ -272,6 +305,10 @@ class Ledger:
 
 def _nothing() -> None:
     """Nobody has anything to do afterwards."""
+
+
+def _nobody(_row: int) -> None:
+    """Nobody else is there to be told."""
 
 
 def _tell(outcomes: list[tuple[Submitted, Outcome]]) -> None:

@@ -31,6 +31,11 @@ class Profiles:
                 self._of.popitem(last=False)
         return found
 
+    def changed_all(self) -> None:
+        """Read everyone again."""
+        with self._writing:
+            self._of.clear()
+
     def changed(self, user_id: str) -> None:
         """Read again the next time."""
         with self._writing:

@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from intently.errors import InputError, NotReadyError, StoreError
+from intently.serving.state.bus import Alone, Bus
 
 RETENTION_S: Final = 86_400.0
 MAX_KEY: Final = 255
+CLAIM_S: Final = 60.0
+"""A service that ended while it carried a request out keeps others from it for so long."""
 _SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS receipts (key BLOB PRIMARY KEY, digest BLOB NOT NULL,"
     " status INTEGER NOT NULL, answer BLOB NOT NULL, at_s REAL NOT NULL) WITHOUT ROWID"
@@ -35,11 +38,12 @@ class Receipt(NamedTuple):
 class Receipts:
     """`begin` a request, `keep` its answer when it was carried out, and `drop` it in any case.
 
-    Threads may share one.
+    Threads may share one, and services share its file: `bus` keeps two of them from carrying out the same.
     """
 
-    def __init__(self, path: Path, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, bus: Bus | None = None, wall: Callable[[], float] = time.time) -> None:
         self._path = path
+        self._bus = bus or Alone()
         self._wall = wall
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
@@ -56,13 +60,17 @@ class Receipts:
             raise InputError(f"Idempotency-Key must be {allowed}", field="idempotency-key")
         name = _name(caller, key)
         with self._lock:
-            if name in self._begun:
+            if name in self._begun or not self._bus.claim(_claim(name), CLAIM_S):
                 raise NotReadyError("a request with this Idempotency-Key is being carried out", hint="wait")
-            query = "SELECT digest, status, answer, at_s FROM receipts WHERE key = ?"
-            found = self._open().execute(query, (name,)).fetchone()
-            if found is None or found[3] < self._wall() - RETENTION_S:
-                self._begun.add(name)
-                return None
+            try:
+                query = "SELECT digest, status, answer, at_s FROM receipts WHERE key = ?"
+                found = self._open().execute(query, (name,)).fetchone()
+                if found is None or found[3] < self._wall() - RETENTION_S:
+                    self._begun.add(name)
+                    return None
+            finally:
+                if name not in self._begun:
+                    self._bus.release(_claim(name))
         if found[0] != _digest(body):
             hint = "take a new key for a new request"
             message = "this Idempotency-Key was used with another body"
@@ -88,7 +96,10 @@ class Receipts:
     def drop(self, caller: str, key: str) -> None:
         """The request is over, carried out or not: it may be sent again."""
         with self._lock:
-            self._begun.discard(_name(caller, key))
+            name = _name(caller, key)
+            if name in self._begun:
+                self._begun.discard(name)
+                self._bus.release(_claim(name))
 
     def close(self) -> None:
         """Release the file."""
@@ -111,6 +122,10 @@ class Receipts:
 def _name(caller: str, key: str) -> bytes:
     """What stands for a caller's key in the file: neither is kept as it is."""
     return hashlib.blake2b(f"{caller}\n{key}".encode(), digest_size=16).digest()
+
+
+def _claim(name: bytes) -> str:
+    return f"receipt:{name.hex()}"
 
 
 def _digest(body: bytes) -> bytes:

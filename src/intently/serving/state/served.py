@@ -1,15 +1,16 @@
 """What was served lately: so that pages go on where they stood, and nothing is shown twice too soon.
 
 Kept in memory only, apart from what users did: a restart forgets it, and says so (410) to an old cursor.
+What other services of the shop showed is noted here too.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 import threading
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -67,12 +68,17 @@ class Page:
 
 
 class Pages:
-    """Orders of the latest answers, and the signed cursors into them."""
+    """Orders of the latest answers, and the signed cursors into them.
 
-    def __init__(self) -> None:
+    secret: signs them; services that know it go on with each other's. elsewhere: finds what another made,
+    by answer and who asked.
+    """
+
+    def __init__(self, secret: bytes) -> None:
         self._of: OrderedDict[str, Page] = OrderedDict()
         self._writing = threading.Lock()
-        self._secret = secrets.token_bytes(32)
+        self._secret = secret
+        self.elsewhere: Callable[[str, str], Page | None] = lambda _name, _who: None
 
     def keep(self, name: str, page: Page) -> None:
         """`name` is the id of the answer."""
@@ -88,7 +94,7 @@ class Pages:
                 del self._of[name]
 
     def cursor(self, name: str, start: int) -> str:
-        """A token that only this process can make."""
+        """A token that only services of this shop can make."""
         return f"{name}.{start}.{self._sign(name, start)}"
 
     def at(self, cursor: str, who: str, now_s: float) -> tuple[str, Page, int]:
@@ -98,7 +104,7 @@ class Pages:
         given = int(start) if start.isascii() and start.isdigit() and len(start) < 6 else -1
         if given < 0 or not hmac.compare_digest(signature.encode(), self._sign(name, given).encode()):
             raise InputError("the cursor was not made by this service", field="cursor", hint=_AGAIN)
-        page = self._of.get(name)
+        page = self._of.get(name) or self.elsewhere(name, who)
         if page is None or now_s - page.made_s > PAGE_S:
             raise GoneError("the cursor is too old", field="cursor", hint=_AGAIN)
         if page.who != who:
