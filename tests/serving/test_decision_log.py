@@ -422,3 +422,18 @@ def test_a_write_that_is_killed_at_any_time_leaves_a_whole_file(tmp_path: Path) 
     log.flush()
     assert (log.kept, log.trouble) == (1, "")
     log.stop()
+
+
+def test_who_another_service_erased_lends_their_key_to_nobody(tmp_path: Path) -> None:
+    path, ids = tmp_path / "decisions.db", [f"i{n}" for n in range(40)]
+    one, other = DecisionFile(path, 0, 1.7e9), DecisionFile(path, 0, 1.7e9)
+    try:
+        one.add([made(who="ann", name=_id(1.7e9, 1))], ids, 1.7e9)
+        assert other.erase(["ann"]) == 1
+        other.add([made(who="bob", name=_id(1.7e9, 2))], ids, 1.7e9)
+        one.add([made(who="ann", name=_id(1.7e9, 3))], ids, 1.7e9)
+        assert other.erase(["bob"]) == 1
+        assert other.erase(["ann"]) == 1
+    finally:
+        one.close()
+        other.close()

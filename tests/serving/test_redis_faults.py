@@ -65,7 +65,13 @@ def test_a_message_that_was_lost_on_the_way_is_noticed(tmp_path: Path, database:
         one.client.post("/v1/events", json={"user_id": "ann", "item_id": "i001", "event": "click"})
         soon(lambda: total(other, "ann") == 1)
         (stream,) = (key for key in server.keys("intently:*") if server.type(key) == b"stream")
-        lost: dict[bytes | str, Any] = {"from": "stranger", "n": 0, "kind": "unknown", "said": "null"}
+        lost: dict[bytes | str, Any] = {
+            "from": "stranger",
+            "n": 0,
+            "kind": "unknown",
+            "said": "null",
+            "asks": 0,
+        }
         server.xadd(stream, lost)
         from intently.store import open_store
 

@@ -50,6 +50,10 @@ class Bus(Protocol):
         """Hand a message over; never waits, never raises."""
         ...
 
+    def gather(self, kind: str, said: Any) -> None:
+        """As tell, but it may wait a moment for others of its kind, and they are heard as one list."""
+        ...
+
     def tell_now(self, kind: str, said: Any) -> bool:
         """Whether every other service has taken the message in, waiting a few seconds for it at most."""
         ...
@@ -107,6 +111,9 @@ class Alone:
         """Nothing runs."""
 
     def tell(self, kind: str, said: Any) -> None:
+        """Nobody is told."""
+
+    def gather(self, kind: str, said: Any) -> None:
         """Nobody is told."""
 
     def tell_now(self, kind: str, said: Any) -> bool:

@@ -36,10 +36,10 @@ class Company:
             "items": self._items,
             "users": self._users,
             "erased": self._forget,
-            "served": self._served,
-            "explored": self._explored,
             "answered": self._answered,
-            "learned": self._learned,
+            "served": self._each(self._served),
+            "explored": self._each(self._explored),
+            "learned": self._each(self._learned),
             "model": lambda _: engine.live.refresh(),
         }
 
@@ -78,13 +78,13 @@ class Company:
     def served(self, who: str, numbers: IntArray, at_s: float) -> None:
         """A list was shown."""
         if not self._bus.alone:
-            self._bus.tell("served", [who, self._names(numbers), at_s])
+            self._bus.gather("served", [who, self._names(numbers), at_s])
 
     def explored(self, user: int, arm: int, stood: int, at_s: float) -> None:
         """A slot was shown, see Explorer.shown."""
         if not self._bus.alone:
             ids, user_id = self._engine.memory.items.ids, self._engine.memory.users.ids[user]
-            self._bus.tell("explored", [user_id, "" if arm == KEEP else ids[arm], ids[stood], at_s])
+            self._bus.gather("explored", [user_id, "" if arm == KEEP else ids[arm], ids[stood], at_s])
 
     def answered(self, who: str, answers: Mapping[int, bool | None]) -> None:
         """A newcomer's answers."""
@@ -94,7 +94,7 @@ class Company:
 
     def learned(self, table: DoubleArray, scores: DoubleArray, hit: BoolArray) -> None:
         """The online layer learned from a list."""
-        self._bus.tell("learned", [self._engine.online.model, table, scores, hit])
+        self._bus.gather("learned", [self._engine.online.model, table, scores, hit])
 
     def swapped(self) -> None:
         """Another model is live."""
@@ -129,6 +129,16 @@ class Company:
 
     def _forget(self, user_id: str) -> None:
         self._engine.forget(user_id)
+
+    @staticmethod
+    def _each(hear: Callable[[Any], None]) -> Callable[[list[Any]], None]:
+        """Takes in what was gathered."""
+
+        def heard(many: list[Any]) -> None:
+            for said in many:
+                hear(said)
+
+        return heard
 
     def _served(self, said: list[Any]) -> None:
         who, ids, at_s = said

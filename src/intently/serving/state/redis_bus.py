@@ -16,8 +16,10 @@ import queue
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -40,6 +42,7 @@ ALIVE_S: Final = 15.0
 """A service that has not said for so long how far it has read is taken for gone."""
 CONFIRM_S: Final = 5.0
 LOOK_S: Final = 0.001
+GATHER_S: Final = 0.02
 LOCK_S: Final = 30.0
 
 log = logging.getLogger("intently.serving")
@@ -77,6 +80,10 @@ class RedisBus:
         self._queue: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
         self._sending, self._changing = threading.Lock(), threading.Lock()
         self._stopped = threading.Event()
+        self._gathered: deque[tuple[str, Any]] = deque(maxlen=MOST_WAITING)
+        self._kept: deque[Step] = deque(maxlen=MOST_WAITING)
+        self._sent_s = self._said_s = 0.0
+        self._asked = False
         self._untold = False  # something was lost on the way out
         self._trouble = ""
         self._threads: list[threading.Thread] = []
@@ -117,33 +124,43 @@ class RedisBus:
 
     def tell(self, kind: str, said: Any) -> None:
         """See Bus.tell."""
-        self._hand_over(lambda pipe: self._add(pipe, kind, said))
+        if self._queue.qsize() >= MOST_WAITING:
+            next(self._count)  # the gap tells the others
+            self._untold = True
+            return
+        self._queue.put(lambda pipe: self._add(pipe, kind, said))
+
+    def gather(self, kind: str, said: Any) -> None:
+        """See Bus.gather; where too many wait the oldest are lost, and not missed."""
+        self._gathered.append((kind, said))
 
     def keep(self, name: str, make: Callable[[], bytes], hold_s: float) -> None:
         """See Bus.keep."""
-        self._hand_over(lambda pipe: pipe.set(self._key(name), make(), px=int(hold_s * 1e3)))
+        self._kept.append(lambda pipe: pipe.set(self._key(name), make(), px=int(hold_s * 1e3)))
 
     def tell_now(self, kind: str, said: Any) -> bool:
         """See Bus.tell_now."""
         try:
             with self._sending:
-                place = self._add(self._server, kind, said)
+                place = self._add(self._server, kind, said, asks=True)
             return self._all_at(_place(place))
         except self._redis.RedisError as error:
             self._failed(error)
             return False
 
-    def _hand_over(self, step: Step) -> None:
-        if self._queue.qsize() >= MOST_WAITING:
-            next(self._count)  # the gap tells the others
-            self._untold = True
-            return
-        self._queue.put(step)
+    def _add(self, to: Any, kind: str, said: Any, asks: bool = False) -> Any:
+        """One more message; `to` is the server or a pipeline. The count is spent also where this fails.
 
-    def _add(self, to: Any, kind: str, said: Any) -> Any:
-        """One more message; `to` is the server or a pipeline. The count is spent also where this fails."""
+        asks: whoever reads it says at once how far they have read.
+        """
         body = orjson.dumps(said, option=orjson.OPT_SERIALIZE_NUMPY)
-        fields = {b"from": self.name, b"n": next(self._count), b"kind": kind, b"said": body}
+        fields = {
+            b"from": self.name,
+            b"n": next(self._count),
+            b"kind": kind,
+            b"said": body,
+            b"asks": int(asks),
+        }
         return to.xadd(self._stream, fields, maxlen=MOST_KEPT)
 
     def _send(self) -> None:
@@ -152,15 +169,27 @@ class RedisBus:
         while going:
             steps: list[Step] = []
             with suppress(queue.Empty):
-                going = self._gather(steps)
+                going = self._waiting(steps)
+            if time.monotonic() - self._sent_s >= GATHER_S or not going:
+                self._sent_s = time.monotonic()
+                steps += self._later()
             if self._untold:
                 steps.append(lambda pipe: self._add(pipe, "gap", None))
             if steps:
                 self._untold = not self._sent(steps)
 
-    def _gather(self, steps: list[Step]) -> bool:
+    def _later(self) -> list[Step]:
+        """What may wait a moment: all that was kept, and one message for each kind that was gathered."""
+        steps = [self._kept.popleft() for _ in range(len(self._kept))]
+        by_kind: dict[str, list[Any]] = {}
+        for _ in range(len(self._gathered)):
+            kind, said = self._gathered.popleft()
+            by_kind.setdefault(kind, []).append(said)
+        return steps + [partial(self._add, kind=kind, said=said) for kind, said in by_kind.items()]
+
+    def _waiting(self, steps: list[Step]) -> bool:
         """All that waits, up to AT_ONCE; False when it is time to end. Raises queue.Empty after them."""
-        step = self._queue.get(timeout=TICK_S)
+        step = self._queue.get(timeout=GATHER_S)
         while step is not None:
             steps.append(step)
             if len(steps) == AT_ONCE:
@@ -204,7 +233,8 @@ class RedisBus:
                 lost = [self._heard(entry, hear) for entry in (found[0][1] if found else ())]
                 if any(lost):
                     _safely(missed)
-                self._say_where()
+                if self._asked or time.monotonic() - self._said_s >= TICK_S:
+                    self._say_where()
                 if time.monotonic() - ticked_s >= TICK_S:
                     ticked_s = time.monotonic()
                     self._trim()
@@ -224,10 +254,12 @@ class RedisBus:
         if sender != self.name:
             kind, said = fields[b"kind"].decode(), orjson.loads(fields[b"said"])
             _safely(lambda: hear(kind, said))
+            self._asked = self._asked or fields[b"asks"] == b"1"
         self._at = _place(place)
         return lost and sender != self.name
 
     def _say_where(self) -> None:
+        self._asked, self._said_s = False, time.monotonic()
         with self._server.pipeline(transaction=False) as pipe:
             pipe.set(self._key("at", self.name), _told(self._at), px=int(ALIVE_S * 1e3))
             pipe.sadd(self._key("services"), self.name)
