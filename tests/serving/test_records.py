@@ -99,7 +99,7 @@ def test_an_erased_user_is_gone_from_answers_and_from_the_files_bytes(tmp_path: 
         event = {"user_id": name, "item_id": "i019", "event": "purchase", "event_id": "once"}
         http.post("/v1/events", json=event)
         assert ids(service, user_id=name, n=1) == ["i019"]
-        assert http.delete(f"/v1/users/{name}").json() == {"user_id": name, "events": 1}
+        assert http.delete(f"/v1/users/{name}").json() == {"user_id": name, "events": 1, "everywhere": True}
         assert http.get(f"/v1/users/{name}").status_code == 404
         assert http.delete(f"/v1/users/{name}").status_code == 404
         answer = service.recommend(name, 3)

@@ -110,7 +110,7 @@ def test_an_answer_is_calculated_on_its_own_thread_unless_told_otherwise(
         program = (
             "import os, sys\nfrom pathlib import Path\nfrom intently.cli.service import serve\n"
             "from intently.errors import ConfigError\nearly = 'numpy' in sys.modules\n"
-            f"try: serve('127.0.0.1', {other.getsockname()[1]}, Path({str(tmp_path)!r}), None)\n"
+            f"try: serve('127.0.0.1', {other.getsockname()[1]}, Path({str(tmp_path)!r}), None, None)\n"
             "except ConfigError: print(early, 'numpy' in sys.modules, os.environ['OPENBLAS_NUM_THREADS'])\n"
         )
         env = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"} | given

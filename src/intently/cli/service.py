@@ -26,11 +26,11 @@ def serve(
         None, help="Address to listen on; others than loopback need a key: see `keys`."
     ),
     port: int | None = typer.Option(None, help="Port to listen on; 0 takes a free one."),
+    home: Path | None = typer.Option(None, help="Folder of the store and the artifacts."),
+    config: Path | None = typer.Option(None, help="Settings file instead of intently.toml."),
     workers: int | None = typer.Option(
         None, help="Processes that answer; more than one need `store` and `redis` in the settings."
     ),
-    home: Path | None = typer.Option(None, help="Folder of the store and the artifacts."),
-    config: Path | None = typer.Option(None, help="Settings file instead of intently.toml."),
 ) -> None:
     """Answer over HTTP, and show the page, until stopped."""
     os.environ.setdefault(ONE_THREAD, "1")  # numpy reads it when it is imported, so before anything else
