@@ -81,3 +81,6 @@ def test_a_message_that_was_lost_on_the_way_is_noticed(tmp_path: Path, database:
         server.xadd(stream, lost | {"n": 2})
         for service in (one, other):
             soon(lambda service=service: total(service, "u004") == 0)
+        server.xadd(stream, {"what": "is this"})  # cannot be read, and ends nothing
+        one.client.post("/v1/events", json={"user_id": "ann", "item_id": "i002", "event": "click"})
+        soon(lambda: total(other, "ann") == 2)

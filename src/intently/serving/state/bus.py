@@ -54,6 +54,10 @@ class Bus(Protocol):
         """As tell, but it may wait a moment for others of its kind, and they are heard as one list."""
         ...
 
+    def flush(self) -> None:
+        """On return, what was gathered and kept before is with the server."""
+        ...
+
     def tell_now(self, kind: str, said: Any) -> bool:
         """Whether every other service has taken the message in, waiting a few seconds for it at most."""
         ...
@@ -115,6 +119,9 @@ class Alone:
 
     def gather(self, kind: str, said: Any) -> None:
         """Nobody is told."""
+
+    def flush(self) -> None:
+        """Nothing waits."""
 
     def tell_now(self, kind: str, said: Any) -> bool:
         """There is no other."""

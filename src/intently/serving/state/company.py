@@ -72,6 +72,7 @@ class Company:
     def erased(self, user_id: str, people: list[str]) -> bool:
         """A user was erased, with the guests they were; whether no service holds anything of them now."""
         everywhere = self._bus.tell_now("erased", user_id)
+        self._bus.flush()  # what the others had still to say, they have said before they confirmed
         self._bus.forget(people, [f"page:{_digest(who)}:" for who in people], but="erased")
         return everywhere
 
@@ -129,6 +130,7 @@ class Company:
 
     def _forget(self, user_id: str) -> None:
         self._engine.forget(user_id)
+        self._bus.flush()
 
     @staticmethod
     def _each(hear: Callable[[Any], None]) -> Callable[[list[Any]], None]:

@@ -44,6 +44,7 @@ CONFIRM_S: Final = 5.0
 LOOK_S: Final = 0.001
 GATHER_S: Final = 0.02
 LOCK_S: Final = 30.0
+BEHIND: Final = "what other services said was missed, and the store cannot be read to make up for it"
 
 log = logging.getLogger("intently.serving")
 
@@ -78,11 +79,11 @@ class RedisBus:
         self._counts: dict[str, int] = {}
         self._count = count()
         self._queue: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
-        self._sending, self._changing = threading.Lock(), threading.Lock()
+        self._sending, self._flushing, self._changing = (threading.Lock() for _ in range(3))
         self._stopped = threading.Event()
         self._gathered: deque[tuple[str, Any]] = deque(maxlen=MOST_WAITING)
         self._kept: deque[Step] = deque(maxlen=MOST_WAITING)
-        self._sent_s = self._said_s = 0.0
+        self._flushed_s = self._said_s = 0.0
         self._asked = False
         self._untold = False  # something was lost on the way out
         self._trouble = ""
@@ -170,13 +171,20 @@ class RedisBus:
             steps: list[Step] = []
             with suppress(queue.Empty):
                 going = self._waiting(steps)
-            if time.monotonic() - self._sent_s >= GATHER_S or not going:
-                self._sent_s = time.monotonic()
-                steps += self._later()
             if self._untold:
                 steps.append(lambda pipe: self._add(pipe, "gap", None))
             if steps:
                 self._untold = not self._sent(steps)
+            if time.monotonic() - self._flushed_s >= GATHER_S or not going:
+                self.flush()
+
+    def flush(self) -> None:
+        """See Bus.flush."""
+        with self._flushing:
+            self._flushed_s = time.monotonic()
+            steps = self._later()
+            if steps and not self._sent(steps):
+                self._untold = True
 
     def _later(self) -> list[Step]:
         """What may wait a moment: all that was kept, and one message for each kind that was gathered."""
@@ -221,18 +229,19 @@ class RedisBus:
 
     def _listen(self, hear: Hear, missed: Callable[[], None], tick: Callable[[], None]) -> None:
         """Every message of the others in the order of the stream."""
-        down, ticked_s = False, 0.0
+        behind, ticked_s = False, 0.0
         while not self._stopped.is_set():
             try:
                 found = self._server.xread(
                     {self._stream: _told(self._at)}, count=AT_ONCE, block=int(TICK_S * 1e3)
                 )
-                if down:
-                    _safely(missed)
-                down, self._trouble = False, ""
-                lost = [self._heard(entry, hear) for entry in (found[0][1] if found else ())]
-                if any(lost):
-                    _safely(missed)
+                lost = []
+                for place, fields in found[0][1] if found else ():
+                    lost.append(self._heard(fields, hear))
+                    self._at = _place(place)  # once it is taken in: others wait for that
+                if behind or any(lost):
+                    behind = not _safely(missed)  # as long as the store cannot be read either
+                self._trouble = BEHIND if behind else ""
                 if self._asked or time.monotonic() - self._said_s >= TICK_S:
                     self._say_where()
                 if time.monotonic() - ticked_s >= TICK_S:
@@ -242,21 +251,23 @@ class RedisBus:
             except self._redis.RedisError as error:
                 if not self._stopped.is_set():
                     self._failed(error)
-                    down = True
+                    behind = True
                     self._stopped.wait(0.2)
 
-    def _heard(self, entry: tuple[bytes, dict[bytes, bytes]], hear: Hear) -> bool:
-        """Take one message in; whether its sender had said something that is not here."""
-        place, fields = entry
-        sender, n = fields[b"from"].decode(), int(fields[b"n"])
+    def _heard(self, fields: dict[bytes, bytes], hear: Hear) -> bool:
+        """Take one message in; whether something that was said is not here."""
+        try:
+            sender, n, kind = fields[b"from"].decode(), int(fields[b"n"]), fields[b"kind"].decode()
+            said, asks = orjson.loads(fields[b"said"]), fields[b"asks"] == b"1"
+        except (KeyError, ValueError):
+            log.error("a message of another service cannot be read")
+            return True
         lost = self._counts.get(sender, n - 1) != n - 1
         self._counts[sender] = n
-        if sender != self.name:
-            kind, said = fields[b"kind"].decode(), orjson.loads(fields[b"said"])
-            _safely(lambda: hear(kind, said))
-            self._asked = self._asked or fields[b"asks"] == b"1"
-        self._at = _place(place)
-        return lost and sender != self.name
+        if sender == self.name:
+            return False
+        self._asked = self._asked or asks
+        return not _safely(lambda: hear(kind, said)) or lost
 
     def _say_where(self) -> None:
         self._asked, self._said_s = False, time.monotonic()
@@ -405,9 +416,11 @@ def _strings(said: Any) -> Iterator[str]:
         yield from said
 
 
-def _safely(work: Callable[[], None]) -> None:
-    """The listening thread must outlive whatever it hears."""
+def _safely(work: Callable[[], None]) -> bool:
+    """Whether it was done; the listening thread must outlive whatever it hears."""
     try:
         work()
     except Exception:
         log.exception("what another service said could not be taken in")
+        return False
+    return True
