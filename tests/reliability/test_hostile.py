@@ -118,7 +118,8 @@ def state(asked: httpx.Client, home: Path) -> dict[str, Any]:
     rules = asked.get("/v1/rules").text
     models = asked.get("/v1/models").text
     kept = {name: shop[name] for name in ("n_users", "n_items", "n_events", "model_version")}
-    files = sorted(path.name for path in home.iterdir() if path.suffix != ".lock")
+    passing = (".lock", "-journal", "-wal", "-shm")  # what comes and goes beside a database
+    files = sorted(path.name for path in home.iterdir() if not path.name.endswith(passing))
     return kept | {"store": counts, "rules": rules, "models": models, "files": files}
 
 
