@@ -71,3 +71,30 @@ def test_a_sampled_softmax_estimates_the_whole_one() -> None:
         sampled.append(softmax_loss(hidden, table[columns], rows, place[targets], ones, log_inclusion).item())
     assert len(columns) == pytest.approx(150, abs=35)
     assert np.mean(sampled) == pytest.approx(np.mean(whole), rel=0.02)
+
+
+def test_steps_of_nearly_equal_size_share_their_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "BUFFER", 40_000)
+    seen = set()
+    multiply = losses._logits
+
+    def watched(part: torch.Tensor, table: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        seen.add((part.shape, table.shape, out.shape))
+        return multiply(part, table, out)
+
+    monkeypatch.setattr(losses, "_logits", watched)
+    for n, m in ((300, 1000), (303, 1017), (291, 900)):
+        hidden, table = drawn(n, m)
+        columns, even = torch.arange(n), torch.full((m,), 0.5, dtype=torch.float64)
+        ours = softmax_loss(hidden, table, torch.arange(n), columns, torch.ones(n), even.log())
+        plain = hidden @ table.T - even.log()
+        plain[torch.arange(n), columns] += even.log()[0]
+        expected = torch.nn.functional.cross_entropy(plain, columns)
+        torch.testing.assert_close(ours, expected, rtol=1e-6, atol=0.0)
+        for got, want in zip(
+            torch.autograd.grad(ours, [hidden, table]),
+            torch.autograd.grad(expected, [hidden, table]),
+            strict=True,
+        ):
+            torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-12)
+    assert len(seen) == 1
