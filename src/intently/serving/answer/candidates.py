@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from intently.schema import BoolArray, DoubleArray, IntArray
+from intently.schema import BoolArray, DoubleArray, FloatArray, IntArray
 from intently.serving.answer.draft import CODE, Draft
 from intently.serving.answer.judged import Judged
 from intently.serving.state.deeds import Deeds
@@ -47,10 +47,20 @@ def _judge(engine: Engine, draft: Draft) -> Judged | None:
     if standing is None:
         return None
     draft.calibrated = standing.calibrated is not None
-    if standing.stateful is not None:
-        reading = engine.readings.of(draft.view, standing, standing.stateful)
-        return Judged(standing, carried=(standing.stateful, reading))
-    return Judged(standing, standing.model.scores(draft.view.history(standing))[0])
+    view, model, readings = draft.view, standing.stateful, engine.readings
+    if model is not None:
+        reading = readings.of(view, standing, model)
+        return Judged(standing, lambda: model.scores_of(reading.state), carried=(model, reading))
+    said = readings.said(view, standing)
+
+    def ask() -> FloatArray:
+        scores = said.scores
+        if scores is None:
+            scores = standing.model.scores(view.history(standing))[0]
+            readings.keep(view, standing, said, scores)
+        return scores
+
+    return Judged(standing, ask, said)
 
 
 def by_model(draft: Draft, judged: Judged | None) -> None:
@@ -112,8 +122,8 @@ def _similar(_engine: Engine, draft: Draft, _judged: Judged | None) -> None:
         return
     n = len(view.visit)
     only = Deeds(view.visit, view.deeds.time_s[-n:], view.deeds.events[-n:])
-    after = view.standing.model.scores(one_history(only, view.standing, view.at_s))[0]
-    numbers, values = Judged(view.standing, after).best(POOL, draft.allowed)
+    after = view.standing.model.scores(one_history(only, view.standing, view.asked_s))[0]
+    numbers, values = Judged(view.standing, lambda: after).best(POOL, draft.allowed)
     draft.extend(numbers, values, "similar")
 
 

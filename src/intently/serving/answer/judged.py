@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -9,34 +10,33 @@ import numpy as np
 
 from intently.models.stateful import Stateful, best_of
 from intently.schema import BoolArray, DoubleArray, FloatArray, IntArray
+from intently.serving.state.deeds import NOTHING
 from intently.serving.state.model import Standing
-from intently.serving.state.readings import Reading
+from intently.serving.state.readings import Reading, Said
 
 
 class Judged:
     """Scores of one view: the best of them, those of some items, or all.
 
     A model that carries a user from event to event (`carried`: it and the reading) names its best without
-    laying out a score for every item, and not twice while nothing new comes.
+    laying out a score for every item. Any other is asked for all (`ask`) when somebody needs them. Neither
+    names its best twice while nothing new comes: it is held in the reading, or in `said`.
     """
 
     def __init__(
         self,
         standing: Standing,
-        scores: FloatArray | None = None,
+        ask: Callable[[], FloatArray],
+        said: Said | None = None,
         carried: tuple[Stateful[Any], Reading] | None = None,
     ) -> None:
-        self._standing, self._scores, self._carried = standing, scores, carried
-        self._top: tuple[int, IntArray, DoubleArray] | None = None
+        self._standing, self._ask, self._carried = standing, ask, carried
+        self._held: Reading | Said = carried[1] if carried else said or Said(0.0, NOTHING)
 
     @cached_property
     def all(self) -> FloatArray:
         """(n_items of the model,), -inf for what it never answers."""
-        if self._scores is not None:
-            return self._scores
-        assert self._carried is not None  # one of both is given
-        model, reading = self._carried
-        return model.scores_of(reading.state)
+        return self._ask()
 
     def best(self, most: int, allowed: BoolArray | None = None) -> tuple[IntArray, DoubleArray]:
         """(item numbers, finite scores) of the best, best first; ties by the smaller dense id. Kept: not to
@@ -48,13 +48,10 @@ class Judged:
             masked = np.where(allowed[self._standing.number], _finite(self.all), -np.inf)
             dense, scores = best_of(masked.astype(np.float32, copy=False), most)
             return self._standing.number[dense], scores.astype(np.float64)
-        top = self._carried[1].top if self._carried is not None else self._top
+        top = self._held.top
         if top is None or top[0] != most:
             found, values = self._first(most)
-            top = (most, self._standing.number[found], values)
-            if self._carried is not None:
-                self._carried[1].top = top
-            self._top = top
+            top = self._held.top = (most, self._standing.number[found], values)
         return top[1], top[2]
 
     def _first(self, most: int) -> tuple[IntArray, DoubleArray]:

@@ -17,6 +17,14 @@ class Deeds(NamedTuple):
     time_s: DoubleArray
     events: ByteArray
 
+    def same(self, other: Deeds) -> bool:
+        """Whether these are the same events."""
+        return (
+            np.array_equal(self.items, other.items)
+            and np.array_equal(self.time_s, other.time_s)
+            and np.array_equal(self.events, other.events)
+        )
+
     def part(self, start: int, stop: int) -> Deeds:
         """Those from `start` to before `stop`."""
         return Deeds(self.items[start:stop], self.time_s[start:stop], self.events[start:stop])

@@ -1,7 +1,8 @@
-"""What the live model holds of each user, carried from event to event.
+"""What the live model holds of each user, carried from event to event, or said of them last.
 
 For a model that can (models/stateful.py) an answer needs no reading of the whole history: the state of the
-latest answer is advanced by what came since. States belong to one version; a swap begins anew.
+latest answer is advanced by what came since. Any other reads the history anew when something came, or when
+the step of time that it was asked in is over (view.STEP_S). Both belong to one version; a swap begins anew.
 """
 
 from __future__ import annotations
@@ -12,13 +13,19 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from intently.models.stateful import Stateful
-from intently.schema import DoubleArray, IntArray
+from intently.schema import DoubleArray, FloatArray, IntArray
 from intently.serving.state.deeds import Deeds
 from intently.serving.state.model import Standing
 from intently.serving.state.view import View, one_history
 
 MOST: Final = 5_000
 """States kept, those asked for last: 1 KB a moment of the window each, and 5 KB for its best."""
+
+MOST_SCORES: Final = 16_000_000
+"""Scores kept of models that read anew, 64 MB: of the users asked for last, the others keep their best."""
+
+STRANGER: Final = -1
+"""Who did nothing yet: the model says the same to everyone of them."""
 
 
 @dataclass(slots=True)
@@ -33,11 +40,30 @@ class Reading:
     top: tuple[int, IntArray, DoubleArray] | None = None
 
 
+@dataclass(slots=True)
+class Said:
+    """What a model that reads histories anew said of one: as of when, of which events.
+
+    scores: (n_items,), None before they are asked for, and when others took their room. top: as of Reading.
+    """
+
+    asked_s: float
+    done: Deeds
+    scores: FloatArray | None = None
+    top: tuple[int, IntArray, DoubleArray] | None = None
+
+    def holds(self, asked_s: float, done: Deeds) -> bool:
+        """Whether the same is asked again."""
+        return self.asked_s == asked_s and self.done.same(done)
+
+
 class Readings:
     """By user number."""
 
     def __init__(self) -> None:
         self._of: OrderedDict[int, Reading] = OrderedDict()
+        self._said: OrderedDict[int, Said] = OrderedDict()
+        self._whole: OrderedDict[int, Said] = OrderedDict()  # those of them that hold scores
         self._version: Standing | None = None
         self._writing = threading.Lock()
 
@@ -51,15 +77,50 @@ class Readings:
         state = _advanced(model, reading.state, done.part(settled, n), standing)
         return Reading(done.items, state)  # counts for this answer, and is not kept
 
+    def said(self, view: View, standing: Standing) -> Said:
+        """What the model said, or is about to say, of all of the view's events; see `keep`."""
+        self._of_version(standing)
+        user, done = _kept_as(view), view.deeds
+        found = None if user is None else self._said.get(user)
+        if found is not None and found.holds(view.asked_s, done):
+            return found
+        said = Said(view.asked_s, done)
+        if user is not None:
+            with self._writing:
+                if self._version is standing:
+                    self._said[user] = said
+                    self._said.move_to_end(user)
+                    self._whole.pop(user, None)
+                    if len(self._said) > MOST:
+                        self._whole.pop(self._said.popitem(last=False)[0], None)
+        return said
+
+    def keep(self, view: View, standing: Standing, said: Said, scores: FloatArray) -> None:
+        """Keep the scores of a user who was asked for last, in place of those asked for longest ago."""
+        user = _kept_as(view)
+        with self._writing:
+            if user is None or self._version is not standing or self._said.get(user) is not said:
+                return
+            said.scores = scores
+            self._whole[user] = said
+            self._whole.move_to_end(user)
+            while len(self._whole) * len(scores) > MOST_SCORES and len(self._whole) > 1:
+                self._whole.popitem(last=False)[1].scores = None
+
     def forget(self, user: int) -> None:
         """Drop what is held of a user."""
         with self._writing:
-            self._of.pop(user, None)
+            for held in (self._of, self._said, self._whole):
+                held.pop(user, None)
 
-    def _settled(self, view: View, done: Deeds, standing: Standing, model: Stateful[Any]) -> Reading:
+    def _of_version(self, standing: Standing) -> None:
         if self._version is not standing:
             with self._writing:
                 self._version, self._of = standing, OrderedDict()
+                self._said, self._whole = OrderedDict(), OrderedDict()
+
+    def _settled(self, view: View, done: Deeds, standing: Standing, model: Stateful[Any]) -> Reading:
+        self._of_version(standing)
         found = self._of.get(view.user) if view.user >= 0 else None
         if found is not None:
             n = len(found.read)
@@ -68,7 +129,7 @@ class Readings:
             if n < len(done.items) and found.read.tobytes() == done.items[:n].tobytes():  # nothing came late
                 state = _advanced(model, found.state, done.part(n, len(done.items)), standing)
                 return self._keep(view.user, Reading(done.items, state), standing)
-        reading = Reading(done.items, model.begin(one_history(done, standing, view.at_s)))
+        reading = Reading(done.items, model.begin(one_history(done, standing, view.asked_s)))
         return self._keep(view.user, reading, standing) if view.user >= 0 else reading
 
     def _keep(self, user: int, reading: Reading, standing: Standing) -> Reading:
@@ -79,6 +140,13 @@ class Readings:
                 if len(self._of) > MOST:
                     self._of.popitem(last=False)
         return reading
+
+
+def _kept_as(view: View) -> int | None:
+    """By which number the view's list is kept; None where a visit's items, which nobody stored, are in it."""
+    if len(view.visit):
+        return None
+    return view.user if view.user >= 0 else None if len(view.deeds.items) else STRANGER
 
 
 def _advanced(model: Stateful[Any], state: Any, done: Deeds, standing: Standing) -> Any:

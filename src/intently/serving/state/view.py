@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -10,6 +11,10 @@ from intently.data import Histories
 from intently.schema import IntArray
 from intently.serving.state.deeds import Deeds
 from intently.serving.state.model import Standing
+
+STEP_S: Final = 300.0
+"""A model is asked as of whole steps of this length, so that what it said holds until the next one: it tells
+ages in days."""
 
 
 @dataclass(slots=True)  # not frozen: one is made for an answer, and nothing changes it
@@ -25,9 +30,15 @@ class View:
     at_s: float
     unknown: int  # items of the context that nobody knows
 
+    @property
+    def asked_s(self) -> float:
+        """As of when a model is asked: the last whole step, or the last event where that is later."""
+        step_s, done_s = self.at_s // STEP_S * STEP_S, self.deeds.time_s
+        return max(step_s, float(done_s[-1])) if len(done_s) else step_s
+
     def history(self, standing: Standing) -> Histories:
         """The batch of one that a model sees: items it knows, oldest first."""
-        return one_history(self.deeds, standing, self.at_s)
+        return one_history(self.deeds, standing, self.asked_s)
 
 
 def one_history(done: Deeds, standing: Standing, at_s: float) -> Histories:
