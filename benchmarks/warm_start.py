@@ -42,12 +42,12 @@ def main() -> None:
     if any(catalogue_text(shop)):
         shop = encode_catalogue(shop)
     train, asked, truth = held_out(shop, "valid")
-    earlier, train = without_newest(train, options.share)
+    earlier = without_newest(train, options.share)
     rows = []
     for seed in range(options.seeds):
         old, _ = fitted(earlier, seed, None)
         cold, cold_s = fitted(train, seed, None)
-        warm, warm_s = fitted(train, seed, Start.same_items(old, new="later"))
+        warm, warm_s = fitted(train, seed, Start.same_items(old))
         figures = {
             f"{metric} {name}": value
             for name, model in (("earlier", old), ("afresh", cold), ("warm", warm))
@@ -68,20 +68,15 @@ def main() -> None:
         record("warm_start", row)
 
 
-def without_newest(train: Dataset, share: float) -> tuple[Dataset, Dataset]:
-    """(the same shop before `share` of its events happened, the shop with those after all others).
-
-    New are the last events of users drawn evenly.
-    """
+def without_newest(train: Dataset, share: float) -> Dataset:
+    """The same shop before `share` of its events happened: the last ones of users drawn evenly."""
     user = train.events["user"].to_numpy()
     last = np.full(train.n_users, -1, np.int64)
     last[user] = np.arange(len(user))  # later rows overwrite earlier ones
     able = last[np.bincount(user, minlength=train.n_users) > 1]
-    new = np.zeros(len(user), bool)
-    new[np.random.default_rng(0).permutation(able)[: int(share * len(user))]] = True
-    moments = train.events["time_s"].to_numpy() + new * (train.end_s - train.start_s + 1.0)
-    events = train.events.with_columns(time_s=moments)
-    return replace(train, events=events.filter(pl.Series(~new))), replace(train, events=events)
+    kept = np.ones(len(user), bool)
+    kept[np.random.default_rng(0).permutation(able)[: int(share * len(user))]] = False
+    return replace(train, events=train.events.filter(pl.Series(kept)))
 
 
 def fitted(train: Dataset, seed: int, start: Start | None) -> tuple[Sequence, float]:

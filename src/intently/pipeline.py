@@ -25,7 +25,7 @@ from intently.evaluate.evaluation import fit_and_judge, judge_fitted, learning_c
 from intently.evaluate.judgement import Judgement
 from intently.evaluate.report import Result, facts_of, provenance
 from intently.models import Recommender
-from intently.models.start import News, Start
+from intently.models.start import Start
 from intently.models.two_stage import TwoStage
 from intently.recipe import Recipe, choose, judging_case
 from intently.runs import Run, record
@@ -174,7 +174,7 @@ def begin_from(warm_start: str, settings: Settings, case: Case) -> Start:
             hint="import newer events first, or train without a warm start",
             field="warm_start",
         )
-    return Start.of(earlier.model, earlier.items, case.train.items, new="later")
+    return Start.of(earlier.model, earlier.items, case.train.items)
 
 
 def _fit(model: Recommender, train: Dataset, start: Start | None) -> tuple[Recommender, float, float]:
@@ -210,8 +210,7 @@ def _publish(
     if isinstance(model, TwoStage):
         model.refresh(shop)
     else:
-        new: News = "last" if report.facts["protocol"] == "leave-one-out" else "any"
-        model.fit(shop, Start.same_items(copy.copy(model), new=new))
+        model.fit(shop, Start.same_items(copy.copy(model)))
     said = {
         "stage": stage,
         "target": settings.target or report.facts["target"],

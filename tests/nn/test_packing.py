@@ -70,20 +70,3 @@ def test_items_of_one_moment_are_one_token() -> None:
     assert inputs.token.tolist() == [0, 0, 1]
     assert inputs.items.tolist() == [9, 8, 7]
     assert targets.items.tolist() == [7, 6]
-
-
-@pytest.mark.parametrize("longest", [3, 50])
-def test_windows_without_a_target_that_is_asked_for_are_left_out(longest: int) -> None:
-    bags = bags_of(LENGTHS)
-    asked = np.zeros(int(LENGTHS.sum()), bool)
-    asked[[2, 10, 30, 31]] = True
-    seen: list[int] = []
-    for first, size in windows(bags.ends, bags.lengths, longest, 2, np.random.default_rng(3), asked):
-        _, targets, _ = pack(bags, first, size, asked)
-        assert targets.asked is not None
-        found = targets.items[targets.asked[targets.token]].tolist()
-        assert 1 <= len(found) <= 4
-        parts = np.split(targets.asked, np.cumsum(np.sort(size))[:-1])  # as they lie, shortest first
-        assert all(part.any() for part in parts)
-        seen += found
-    assert sorted(seen) == [2, 10, 30, 31]

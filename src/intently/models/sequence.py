@@ -17,11 +17,11 @@ from intently.models.principal import main_axes
 from intently.models.ranking import Ranked, top_k
 from intently.models.sequence_state import Reader, SequenceState, Vocabulary
 from intently.models.space import Choice, Float, Int, Space
-from intently.models.warm import news, take_over
+from intently.models.warm import take_over
 from intently.nn.gaps import vary
 from intently.nn.inference import bagged, encode
 from intently.nn.packing import Bags, Packed, pack, windows
-from intently.schema import EVENTS, BoolArray, ByteArray, DoubleArray, FloatArray, IntArray, LongArray
+from intently.schema import EVENTS, ByteArray, DoubleArray, FloatArray, IntArray, LongArray
 
 if TYPE_CHECKING:
     from intently.nn.next_item import NextItem
@@ -35,14 +35,11 @@ HELD_LEAST = 50
 KEPT = ("vocabulary", "popularity", "table", "scale", "curve")
 """What is saved besides the encoder's weights."""
 
-LATER = ("kind_vectors", "norms", "text_map", "text_axes", "text_mean", "until")
+LATER = ("kind_vectors", "norms", "text_map", "text_axes", "text_mean")
 """What models saved before do not have: `kind_vectors`, and what a training that starts from one reads."""
 
-WARM_SHARE, WARM_SHARE_NEW = 0.125, 0.25
-"""Of `epochs`, for a training that starts from an earlier one; where it knows which moments are new."""
-
-OLD_SHARE = 0.05
-"""Of the moments that the earlier one has learned, drawn anew for each epoch, lest they be forgotten."""
+WARM_SHARE, WARM_EPOCHS = 0.125, 5.0
+"""Of `epochs`, for a training that starts from an earlier one; a third of them up to WARM_EPOCHS."""
 
 WARM_UP, WARM_AGE = 0.2, 4.5
 """Of its steps: those of rising rate, 20 at most, and those that the average of its weights counts as having
@@ -68,11 +65,10 @@ class Sequence(Recommender):
     is off. With `gaps`, attention also knows how long ago each moment was, where the shop has a clock and
     gaps differ; that is off, since it brought nothing on the shops it was tried on (docs/LOG.md).
 
-    With `fit(..., start=...)` of an earlier model of the same shape, its items, text map and encoder are
-    where the training begins, and new items begin where their texts or neighbours are (warm.py). Where it
-    is known which moments are new, the loss asks for them and a few old ones, for a quarter of the epochs;
-    else for all, for an eighth. The rate falls to nothing. Nobody is held back then: the earlier model
-    has seen their last moment, so it would look best before any step.
+    With `fit(..., start=...)` of an earlier model of the same shape, the directions of its items, its text
+    map and a part of its encoder are where the training begins, and new items begin where their texts or
+    neighbours are (warm.py). It takes an eighth of the epochs, at a rate that falls to nothing. Nobody is
+    held back then: the earlier model has seen their last moment, so it would look best before any step.
 
     d: width. max_length: moments looked at. dropout: on tokens, attention and both parts of a block.
     batch_tokens: moments a step. epochs: at most. text: use `dataset.vectors` when there are some.
@@ -145,7 +141,6 @@ class Sequence(Recommender):
         self.text_map: FloatArray = np.zeros((0, self.d), np.float32)  # directions of texts to vectors
         self.text_axes: FloatArray = np.zeros((0, 0), np.float32)  # text vectors to directions
         self.text_mean: FloatArray = np.zeros(0, np.float32)
-        self.until: DoubleArray = np.full(1, np.inf)  # time of the last event; what came by then was learned
         self._made: Reader | None = None
 
     # -- learning ------------------------------------------------------------------------------
@@ -161,7 +156,6 @@ class Sequence(Recommender):
         if self.kinds and len(np.unique(histories.events)) > 1:
             self.kind_vectors = np.zeros((len(EVENTS), self.d), np.float32)
         bags = self._bags(histories)
-        self.until = np.array([bags.times.max()])
         if not (bags.lengths > 1).any():
             return
         random = np.random.default_rng(self.seed)
@@ -199,16 +193,13 @@ class Sequence(Recommender):
             share = torch.from_numpy(self.popularity)
             net = NextItem(encoder, self.d, share, text, self.candidates, self.seed, len(self.kind_vectors))
         plan = Plan(self.epochs, self.learning_rate, minutes=self.minutes, seed=self.seed)
-        new: BoolArray | None = None
         if earlier is not None and self._start is not None:
             take_over(net, earlier, self._start.place[self.vocabulary], bags)
-            new = news(self._start.new, bags, float(earlier.until[0]))
-            plan = self._warm(plan, new, int(np.maximum(lengths - 1, 0).sum()))
+            plan = self._warm(plan, int(np.maximum(lengths - 1, 0).sum()))
 
         def batches() -> Iterator[tuple[Packed, Packed]]:
-            asked = None if new is None else new | (random.random(len(new)) < OLD_SHARE)
-            for first, size in windows(bags.ends, lengths, self.max_length, self.batch_tokens, random, asked):
-                yield pack(bags, first, size, asked)[:2]
+            for first, size in windows(bags.ends, lengths, self.max_length, self.batch_tokens, random):
+                yield pack(bags, first, size)[:2]
 
         def validate() -> float:
             self._take(net)
@@ -218,12 +209,9 @@ class Sequence(Recommender):
         self._take(net)
         self.curve = np.array([(e.loss, e.validation) for e in done], np.float32)
 
-    def _warm(self, plan: Plan, new: BoolArray | None, targets: int) -> Plan:
+    def _warm(self, plan: Plan, targets: int) -> Plan:
         """For a training that goes on: fewer epochs, and a rate that falls to nothing over them."""
-        share = WARM_SHARE
-        if new is not None:
-            share, targets = WARM_SHARE_NEW, int(new.sum() + OLD_SHARE * (targets - new.sum()))
-        epochs = max(1, round(share * plan.epochs))
+        epochs = max(1, round(max(WARM_SHARE * plan.epochs, min(plan.epochs / 3, WARM_EPOCHS))))
         steps = max(1, -(-epochs * targets // self.batch_tokens))  # ceiling
         rising = min(20, int(WARM_UP * steps))
         return replace(plan, epochs=epochs, warmup=rising, age=int(WARM_AGE * steps), falls_over=steps)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -11,35 +10,28 @@ from intently.data import IdMap
 from intently.models.base import Recommender
 from intently.schema import IntArray
 
-News = Literal["any", "later", "last"]
-
 
 @dataclass(frozen=True)
 class Start:
-    """A model that was fitted earlier, and where the items of today's shop stand in it.
-
-    new: which events the model has not learned: those "later" than its last one, each user's "last" one, or
-    "any", where nobody knows.
-    """
+    """A model that was fitted earlier, and where the items of today's shop stand in it."""
 
     model: Recommender
     place: IntArray  # (n_items,) dense id in the earlier shop; -1: an item that it did not know
-    new: News = "any"
 
     @staticmethod
-    def of(model: Recommender, earlier: IdMap, items: IdMap, *, new: News = "any") -> Start:
+    def of(model: Recommender, earlier: IdMap, items: IdMap) -> Start:
         """From the earlier shop's item ids and today's.
 
         >>> from intently.models.popular import Popular
         >>> Start.of(Popular(), IdMap(["a", "b"]), IdMap(["b", "c"])).place.tolist()
         [1, -1]
         """
-        return Start(model, earlier.indices(items.ids), new)
+        return Start(model, earlier.indices(items.ids))
 
     @staticmethod
-    def same_items(model: Recommender, *, new: News = "any") -> Start:
+    def same_items(model: Recommender) -> Start:
         """From a model of a shop with the same items."""
-        return Start(model, np.arange(model.n_items, dtype=np.int32), new)
+        return Start(model, np.arange(model.n_items, dtype=np.int32))
 
     def part(self, name: str) -> Recommender | None:
         """The earlier model of this name: the model itself, or the one inside it."""

@@ -91,20 +91,15 @@ class NextItem(nn.Module):
         return _unit(ahead) * self.log_scale.exp()
 
     def loss(self, batch: tuple[Packed, Packed]) -> Tensor:
-        """Mean cross-entropy of the next bags that are asked for; a bag's items have equal shares of it."""
+        """Mean cross-entropy of the next bags; a bag's items have equal shares of it."""
         inputs, targets = batch
         items, columns = torch.from_numpy(inputs.items), torch.from_numpy(targets.items)
         rows, sizes = torch.from_numpy(targets.token), np.diff(targets.starts)
         weights = torch.from_numpy(np.repeat(1.0 / sizes, sizes).astype(np.float32))
-        asked = None
-        if targets.asked is not None:
-            asked = torch.from_numpy(targets.asked)
-            kept = asked[rows]
-            rows, columns, weights = (asked.cumsum(0) - 1)[rows][kept], columns[kept], weights[kept]
         if len(self.own) <= self.candidates:
             table = self.table()
             hidden = self.hidden(inputs, items, table)
-            return softmax_loss(hidden if asked is None else hidden[asked], table, rows, columns, weights)
+            return softmax_loss(hidden, table, rows, columns, weights)
         sample, log_inclusion = sample_columns(columns, self.share, self.candidates, self.generator)
         place = torch.full((len(self.own),), -1)
         place[sample] = torch.arange(len(sample))
@@ -112,7 +107,6 @@ class NextItem(nn.Module):
         place[only_input] = torch.arange(len(only_input)) + len(sample)
         table = self.rows(torch.cat([sample, only_input]))
         hidden = self.hidden(inputs, place[items], table)
-        hidden = hidden if asked is None else hidden[asked]
         return softmax_loss(hidden, table[: len(sample)], rows, place[columns], weights, log_inclusion)
 
 

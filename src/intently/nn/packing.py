@@ -7,7 +7,7 @@ mean of their vectors. In a log without baskets every bag holds one item.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,7 @@ class Packed:
     """Sequences side by side, equally long ones together.
 
     groups: (count, length) of each run. items, starts: the bag of each token, `starts` (tokens + 1,).
-    times: (tokens,) seconds. kinds: of each item's event, where that is told. asked: (tokens,) whether a
-    token counts as a target, where some do not.
+    times: (tokens,) seconds. kinds: of each item's event, where that is told.
     """
 
     groups: list[tuple[int, int]]
@@ -70,7 +68,6 @@ class Packed:
     starts: Ints
     times: Doubles
     kinds: Bytes | None = None
-    asked: Bools | None = None
 
     @property
     def token(self) -> Ints:
@@ -78,11 +75,11 @@ class Packed:
         return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
 
 
-def pack(bags: Bags, first: Ints, lengths: Ints, asked: Bools | None = None) -> tuple[Packed, Packed, Ints]:
+def pack(bags: Bags, first: Ints, lengths: Ints) -> tuple[Packed, Packed, Ints]:
     """(inputs, the bags one later, order) of the windows that start at bag `first`.
 
     order: the windows as they lie in the row: by length, else as given. The last window bag of the
-    data has no later one; its target is empty. asked: (n_bags,) bags that count as targets.
+    data has no later one; its target is empty.
 
     >>> bags = Bags.of(np.array([0, 0, 0]), np.arange(3.0), np.array([5, 6, 7]), 1)
     >>> inputs, targets, _ = pack(bags, np.array([0]), np.array([2]))
@@ -94,8 +91,6 @@ def pack(bags: Bags, first: Ints, lengths: Ints, asked: Bools | None = None) -> 
     groups = [(int(count), int(size)) for size, count in zip(sizes, counts, strict=True)]
     chosen = ragged(first[order], lengths[order])
     targets = _gather(bags, chosen + 1, groups)
-    if asked is not None:
-        targets = replace(targets, asked=asked[chosen + 1])
     return _gather(bags, chosen, groups), targets, order
 
 
@@ -122,20 +117,14 @@ def ragged(first: Ints, lengths: Ints) -> Ints:
 
 
 def windows(
-    ends: Ints,
-    lengths: Ints,
-    longest: int,
-    tokens: int,
-    generator: np.random.Generator,
-    asked: Bools | None = None,
+    ends: Ints, lengths: Ints, longest: int, tokens: int, generator: np.random.Generator
 ) -> Iterator[tuple[Ints, Ints]]:
     """One epoch: batches (first, lengths) of about `tokens` bags, in random order.
 
     Every bag that has a later one is a token exactly once. A sequence longer than `longest` is cut
     at places that move from epoch to epoch.
 
-    ends: (n + 1,) as in Bags. lengths: (n,) bags to train on, from each sequence's first. asked: (n_bags,)
-    bags that count as targets: windows without any are left out, and only those count as `tokens`.
+    ends: (n + 1,) as in Bags. lengths: (n,) bags to train on, from each sequence's first.
     """
     inputs = np.maximum(lengths - 1, 0)
     shift = np.where(inputs > longest, generator.integers(0, longest, len(inputs)), 0)
@@ -146,12 +135,7 @@ def windows(
     stop = np.minimum((number + 1) * longest - shift[owner], inputs[owner])
     shuffled = generator.permutation(len(owner))
     first, size = (ends[owner] + begin)[shuffled], (stop - begin)[shuffled]
-    counted = size
-    if asked is not None:
-        before = np.append(0, np.cumsum(asked))
-        counted = before[first + size + 1] - before[first + 1]
-        first, size, counted = first[counted > 0], size[counted > 0], counted[counted > 0]
-    batch = np.cumsum(counted) // tokens
+    batch = np.cumsum(size) // tokens
     for part in np.split(np.arange(len(size)), np.flatnonzero(np.diff(batch)) + 1):
         if len(part):
             yield first[part], size[part]
