@@ -23,6 +23,7 @@ from intently.models.base import State
 from intently.models.covisit import item_graph, largest
 from intently.models.next_moments import Moments
 from intently.models.pooled import Pooled
+from intently.models.products import dense_product
 from intently.models.space import Choice, Float, Int, Space
 from intently.nn.past import Past
 from intently.schema import DoubleArray, FloatArray
@@ -163,7 +164,7 @@ class Graph(Pooled):
             met = sparse.csr_matrix(
                 (weights.astype(np.float32), past.items, past.starts), (len(past), self.n_items)
             )
-            scores += (met @ self.near).toarray()
+            scores += dense_product(met, self.near)
         return scores
 
     # -- keeping -------------------------------------------------------------------------------

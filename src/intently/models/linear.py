@@ -22,6 +22,7 @@ from intently.data import Dataset, Histories
 from intently.errors import InputError, NotReadyError
 from intently.models.base import REPEAT_SHARE, Recommender, State
 from intently.models.popular import share_of_best
+from intently.models.products import dense_product
 from intently.models.ridge import ease_rows, largest, largest_stored, next_rows, place, ridge_inverse
 from intently.models.space import Choice, Float, Space
 from intently.models.sums import Pasts, Sums
@@ -193,9 +194,9 @@ class Linear(Recommender):
 
     def _scores(self, histories: Histories) -> FloatArray:
         weights = (self.decay**histories.steps_back).astype(np.float32)
-        scores = (histories.matrix(self.n_items, weights) @ self.weights).toarray()
-        out: FloatArray = scores.astype(np.float32) + np.float32(FILLER) * self.popularity
-        return out
+        scores = dense_product(histories.matrix(self.n_items, weights), self.weights)
+        scores += np.float32(FILLER) * self.popularity
+        return scores
 
     def _state(self) -> State:
         weights = {

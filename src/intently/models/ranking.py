@@ -67,10 +67,15 @@ def top_k(scores: FloatArray, k: int) -> Ranked:
     if width == 0:
         return Ranked(items, best)
     for row in range(batch):
-        pool = np.flatnonzero(scores[row] > -np.inf)  # ascending ids: ties are stable
-        if len(pool) > width:  # partitioning millions of equal -inf would be slow
-            pooled = scores[row, pool]
-            pool = pool[pooled >= np.partition(pooled, len(pool) - width)[len(pool) - width]]
+        there = scores[row] > -np.inf
+        most = 2 * np.count_nonzero(there) > max(n, 2 * width)
+        if most and not np.isnan(scores[row].max()):  # no need to pick them out first
+            pool = np.flatnonzero(scores[row] >= np.partition(scores[row], n - width)[n - width])
+        else:  # partitioning millions of equal -inf would be slow
+            pool = np.flatnonzero(there)  # ascending ids: ties are stable
+            if len(pool) > width:
+                pooled = scores[row, pool]
+                pool = pool[pooled >= np.partition(pooled, len(pool) - width)[len(pool) - width]]
         order = pool[np.argsort(-scores[row, pool], kind="stable")[:width]]
         order = order[np.isfinite(scores[row, order])]
         items[row, : len(order)] = order

@@ -269,8 +269,10 @@ class Sequence(Recommender):
 
     def _scores(self, histories: Histories) -> FloatArray:
         bags = self._bags(histories)
-        known = np.empty((len(histories), len(self.vocabulary)), np.float32)
         asked = (bags.lengths > 0) & bool(self.weights)
+        if asked.all() and len(asked):
+            return self._among_all(self._vectors(bags, bags.ends[:-1], bags.ends[1:]) @ self.table.T)
+        known = np.empty((len(histories), len(self.vocabulary)), np.float32)
         known[~asked] = np.log(self.popularity)
         if asked.any():
             rows = np.flatnonzero(asked)
@@ -279,6 +281,8 @@ class Sequence(Recommender):
 
     def _among_all(self, known: FloatArray) -> FloatArray:
         """(batch, vocabulary) -> (batch, n_items): items nobody met score below all others."""
+        if known.shape[1] == self.n_items:
+            return known
         below = known.min(axis=1, initial=0.0) - 1.0
         scores = np.repeat(below.astype(np.float32)[:, None], self.n_items, axis=1)
         scores[:, self.vocabulary] = known
