@@ -19,7 +19,7 @@ from intently.data.histories import DAY_S
 from intently.errors import InputError
 from intently.models.base import Recommender
 from intently.models.boosted import Boosted
-from intently.models.start import News, Start
+from intently.models.start import Start
 from intently.pipeline import Outcome, load_shop, train
 from intently.plan import forecast
 from intently.recipe import LEAST_EVENTS, MOST_EPOCHS, choose, moment_s, sequence_epochs
@@ -177,20 +177,16 @@ def test_a_shop_without_times_is_trained_on_its_order(tmp_path: Path) -> None:
     assert "blend" in outcome.report.results
 
 
-def test_what_was_judged_on_is_all_that_publishing_has_to_learn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_publishing_goes_on_from_what_was_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
 
-    def noted(model: Recommender, *, new: News = "any") -> Start:
-        told.append(new)
-        return Start(model, np.arange(model.n_items, dtype=np.int32), new)
+    def noted(model: Recommender) -> Start:
+        told.append(model.name if model.fitted else "")
+        return Start(model, np.arange(model.n_items, dtype=np.int32))
 
     monkeypatch.setattr(Start, "same_items", staticmethod(noted))
     train(chain(n_users=80), Settings(home=tmp_path), stage="quick")
-    assert told == ["last"]  # each user's last event
-    train(weekly_basket(), Settings(home=tmp_path / "timed"), stage="quick")
-    assert told == ["last", "any"]
+    assert told == ["covisit"]
 
 
 def test_a_training_may_go_on_from_a_model_that_saw_nothing_of_the_judging_days(tmp_path: Path) -> None:

@@ -22,14 +22,12 @@ from intently.models.calibration import platt
 from intently.models.habit_score import HabitScore
 from intently.models.space import Int, Space
 from intently.models.tables import Pairs, Table
+from intently.models.trees import predicted
 from intently.models.two_stage import TwoStage
 from intently.schema import DoubleArray
 
 if TYPE_CHECKING:
     import lightgbm
-
-FEW_ROWS = 20_000
-"""Pairs below which one thread predicts them all."""
 
 LEAVES = 31
 """Of one tree; 7, 15 and 63 rank no better (docs/LOG.md)."""
@@ -117,9 +115,7 @@ class Boosted(TwoStage):
         return first
 
     def _log_odds(self, pairs: Pairs) -> DoubleArray:
-        threads = 1 if len(pairs) < FEW_ROWS else 0  # waking threads costs more than a list's worth of rows
-        raw = self._trees().predict(pairs.features, raw_score=True, num_threads=threads)
-        return self._first(pairs) + np.asarray(raw, np.float64)
+        return self._first(pairs) + predicted(self._trees(), pairs.features)
 
     def _effects(self, histories: Histories, pairs: Pairs) -> DoubleArray:
         """TreeSHAP, and beside it the parts of the score that the trees start from."""

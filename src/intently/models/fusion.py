@@ -21,6 +21,7 @@ import numpy as np
 from intently.evaluate.metrics import ndcg
 from intently.models.blend import RULE, search
 from intently.models.pools import Answered, Pools
+from intently.models.trees import predicted
 from intently.schema import BoolArray, DoubleArray, FloatArray, LongArray
 
 if TYPE_CHECKING:
@@ -35,9 +36,6 @@ LEAST_USERS: Final = 100
 
 HALVINGS: Final = 12
 """Of the range in which the bonus of new items is looked for."""
-
-THREAD_ROWS: Final = 20_000
-"""Rows below which one thread predicts them all."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Fusion:
             out = np.einsum("um,muw->uw", shares, np.where(there, pools.scores, 0.0))
         else:
             out = np.zeros(there.shape)
-            out[there] = self._predicted(features(pools, self.popularity)[there])
+            out[there] = predicted(self._booster(), features(pools, self.popularity)[there])
         if self.bonus:
             out = out + self.bonus * self.new(pools)
         return np.where(there, out, -np.inf).astype(np.float32)
@@ -95,12 +93,6 @@ class Fusion:
     def _booster(self) -> lightgbm.Booster:
         assert self.trees is not None  # a stack is never made without
         return self.trees
-
-    def _predicted(self, rows: FloatArray) -> DoubleArray:
-        if not len(rows):
-            return np.zeros(0)
-        threads = 1 if len(rows) < THREAD_ROWS else 0
-        return np.asarray(self._booster().predict(rows, raw_score=True, num_threads=threads), np.float64)
 
 
 def fuse(
