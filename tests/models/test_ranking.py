@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from intently.models import products
 from intently.models.products import dense_product
 from intently.models.ranking import top_k
 
@@ -35,7 +36,9 @@ def test_what_is_no_number_is_never_among_the_best() -> None:
     assert top_k(scores, 3).items.tolist() == [[39, 38, 37], [9, 8, 7]]
 
 
-def test_a_dense_product_is_the_sparse_one() -> None:
+@pytest.mark.parametrize("long", [0, 10**9])
+def test_a_dense_product_is_the_sparse_one(long: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "LONG", long)
     rows = sparse.random_array((6, 30), density=0.2, rng=np.random.default_rng(0), dtype=np.float32).tocsr()
     table = sparse.random_array((30, 50), density=0.1, rng=np.random.default_rng(1), dtype=np.float32).tocsr()
     empty = sparse.csr_matrix((1, 30), dtype=np.float32)

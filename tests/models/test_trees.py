@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import lightgbm
 import numpy as np
 import pytest
 
+from intently.data import Dataset
+from intently.models import trees
+from intently.models.ensemble import Ensemble
 from intently.models.trees import predicted, single
 
 
@@ -60,3 +65,15 @@ def test_a_split_by_kinds_is_refused() -> None:
     booster = lightgbm.train({"objective": "binary", "verbose": -1}, data, 5)
     with pytest.raises(ValueError, match="=="):
         predicted(booster, rows)
+
+
+def test_a_loaded_model_is_ready_before_it_is_asked(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    walks = [[f"i{(at + s) % 12}" for s in range(6)] for at in random.integers(0, 12, 400)]
+    shop = Dataset.from_sequences(walks)
+    made = Ensemble({"covisit": {}, "linear": {}}, way="stack", rounds=5).fit(shop)
+    made.save(tmp_path)
+    kept = Ensemble.load(tmp_path)
+    assert kept.fused.trees in trees._WALKERS
+    histories = shop.histories().select(range(20))
+    np.testing.assert_allclose(kept.scores(histories), made.scores(histories), rtol=1e-6)

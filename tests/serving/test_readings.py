@@ -104,6 +104,9 @@ def test_scores_are_kept_for_those_asked_last_and_lists_for_more(
     assert [held._said[number].scores is None for number in numbers] == [True, False, False]
     assert [asked.list(user) for user in users] == lists
     assert len(asked.moments) == 3
+    asked.list("u002")
+    asked.list("u004")
+    assert list(held._whole) == [numbers[1], asked.engine.memory.users.get("u004")]  # u003 was asked before
     asked.engine.forget("u002")
     assert numbers[1] not in held._said
     assert numbers[1] not in held._whole

@@ -22,7 +22,7 @@ from intently.models.calibration import platt
 from intently.models.habit_score import HabitScore
 from intently.models.space import Int, Space
 from intently.models.tables import Pairs, Table
-from intently.models.trees import predicted
+from intently.models.trees import predicted, prepare
 from intently.models.two_stage import TwoStage
 from intently.schema import DoubleArray
 
@@ -145,3 +145,4 @@ class Boosted(TwoStage):
             self.habit = HabitScore(state["habit.weights"], state["habit.means"])
             self.start = state["start"]
         self.booster = lightgbm.Booster(model_str=state["trees"].tobytes().decode())
+        prepare(self.booster)

@@ -32,6 +32,7 @@ from intently.models.composite import Composite, Members, fitted_members, usual_
 from intently.models.fusion import WAYS, Fusion, fuse, largest_bonus, ndcg_of
 from intently.models.pools import Answered, answered, held_back, normal_scores, pooled
 from intently.models.space import Int, Space
+from intently.models.trees import prepare
 from intently.schema import DoubleArray, FloatArray
 
 ASKED: Final = 30_000
@@ -205,6 +206,7 @@ class Ensemble(Composite):
             import lightgbm
 
             trees = lightgbm.Booster(model_str=text)
+            prepare(trees)
         names = tuple(json.loads(state["names"].tobytes()))
         self.shares = dict(zip(names, state["shares"].tolist(), strict=True))
         self.judged = {

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from scipy import sparse
 
 from intently.schema import FloatArray
 
+LONG: Final = 5_000
+"""Products a row from which rows are gathered one by one; for shorter ones a call a row costs more."""
+
 
 def dense_product(rows: sparse.csr_matrix, table: sparse.csr_matrix) -> FloatArray:
     """rows @ table as a dense (batch, n) float32 array.
 
-    Each row gathers the table's rows that it names and adds them up in place: half the time of making a
-    sparse product and laying it out, for one row as for hundreds.
+    Where rows take many products, each gathers the table's rows that it names and adds them up in place: for
+    histories of hundreds of items a third of the time of a sparse product that is laid out.
 
     >>> one = sparse.csr_matrix(np.array([[0, 2], [1, 1]], np.float32))
     >>> dense_product(one, one).tolist()
     [[2.0, 2.0], [1.0, 3.0]]
     """
+    if rows.nnz * table.nnz < LONG * rows.shape[0] * table.shape[0]:
+        return np.asarray((rows @ table).toarray(), np.float32)
     out = np.zeros((rows.shape[0], table.shape[1]), np.float32)
     for row in np.flatnonzero(np.diff(rows.indptr)).tolist():
         named = slice(rows.indptr[row], rows.indptr[row + 1])

@@ -26,11 +26,16 @@ def predicted(booster: lightgbm.Booster, rows: FloatArray) -> DoubleArray:
         return np.zeros(0)
     if np.isnan(rows).any():
         return np.asarray(booster.predict(rows, raw_score=True, num_threads=1), np.float64)
+    scores = prepare(booster).run(None, {"rows": np.ascontiguousarray(rows, np.float32)})[0]
+    return np.asarray(scores[:, 0], np.float64)
+
+
+def prepare(booster: lightgbm.Booster) -> Any:
+    """The session that walks these trees, made once: a quarter of a second that no answer should wait for."""
     walker = _WALKERS.get(booster)
     if walker is None:
         walker = _WALKERS[booster] = _walker(booster)
-    scores = walker.run(None, {"rows": np.ascontiguousarray(rows, np.float32)})[0]
-    return np.asarray(scores[:, 0], np.float64)
+    return walker
 
 
 def _walker(booster: lightgbm.Booster) -> Any:

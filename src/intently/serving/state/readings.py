@@ -82,7 +82,11 @@ class Readings:
         self._of_version(standing)
         user, done = _kept_as(view), view.deeds
         found = None if user is None else self._said.get(user)
-        if found is not None and found.holds(view.asked_s, done):
+        if user is not None and found is not None and found.holds(view.asked_s, done):
+            with self._writing:  # those asked for last stay
+                for held in (self._said, self._whole):
+                    if held.get(user) is found:
+                        held.move_to_end(user)
             return found
         said = Said(view.asked_s, done)
         if user is not None:
