@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
+import polars as pl
 import pytest
-from served import Running, grocery, keep, publish, repeat, running
+from served import Running, boosted, grocery, keep, publish, repeat, running
 
 from intently.data import Dataset
 from intently.language import TextEncoder, encode_catalogue
 from intently.language.folder import bundled_folder
 from intently.models.sequence import Sequence
+from intently.serving.state.newcomers import NEIGHBOURS
 from intently.store import SqliteStore
 from tiny_shops import checkerboard
 
@@ -132,6 +135,35 @@ def test_a_new_item_is_recommended_to_those_who_like_what_reads_like_it(tmp_path
                     break
                 time.sleep(0.1)
             assert found.index(liked) < found.index(other)
+
+
+def test_a_new_item_like_nothing_that_is_a_candidate_is_recommended_all_the_same(tmp_path: Path) -> None:
+    plain = grocery()
+    model = boosted(plain)  # scores its candidates alone
+    asked = plain.histories().select([3])
+    left = ~np.isfinite(model.scores(asked)[0])
+    assert left.sum() >= NEIGHBOURS
+    titles = [f"garden hose {i}" if out else f"lip balm {i}" for i, out in enumerate(left.tolist())]
+    table = plain.item_table.with_columns(title=pl.Series(titles), category=pl.lit("Things"))
+    shop = Dataset(plain.events, plain.users, plain.items, table, plain.user_table)
+    encode_catalogue(shop, TextEncoder(bundled_folder(), speed="exact", cache=tmp_path / "vectors"))
+    keep(tmp_path, shop)
+    publish(tmp_path, shop, model)
+    (tmp_path / "intently.toml").write_text('speed = "exact"\n')
+    wanted = {"user_id": plain.users.ids[3], "n": 1, "filter": 'category = "Fresh"'}
+    with running(tmp_path, "--config", str(tmp_path / "intently.toml")) as service:
+        service.client.post(
+            "/v1/items", json={"item_id": "h", "title": "garden hose 99", "category": "Fresh"}
+        )
+        for _ in range(300):
+            items = service.client.post("/v1/recommendations", json=wanted).json()["items"]
+            if items and items[0]["source"] == "new":
+                break
+            time.sleep(0.1)
+        [item] = items
+    chances = model.probability(asked, [np.flatnonzero(left).tolist()])[0]
+    assert (item["item_id"], item["source"]) == ("h", "new")
+    assert np.isclose(chances, item["score"], rtol=1e-3).any()  # an answer rounds
 
 
 def test_many_come_and_go_as_lines(changing: Running) -> None:

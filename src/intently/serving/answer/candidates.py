@@ -60,7 +60,12 @@ def _judge(engine: Engine, draft: Draft) -> Judged | None:
             readings.keep(view, standing, said, scores)
         return scores
 
-    return Judged(standing, ask, said)
+    calibrated = standing.calibrated
+    if calibrated is None:
+        return Judged(standing, ask, said)
+    return Judged(
+        standing, ask, said, chances=lambda items: calibrated.probability(view.history(standing), [items])[0]
+    )
 
 
 def by_model(draft: Draft, judged: Judged | None) -> None:

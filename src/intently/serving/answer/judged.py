@@ -20,7 +20,8 @@ class Judged:
 
     A model that carries a user from event to event (`carried`: it and the reading) names its best without
     laying out a score for every item. Any other is asked for all (`ask`) when somebody needs them. Neither
-    names its best twice while nothing new comes: it is held in the reading, or in `said`.
+    names its best twice while nothing new comes: it is held in the reading, or in `said`. `chances`, of a
+    model that gives probabilities, says them of dense ids that its scores leave out (models/two_stage.py).
     """
 
     def __init__(
@@ -29,9 +30,11 @@ class Judged:
         ask: Callable[[], FloatArray],
         said: Said | None = None,
         carried: tuple[Stateful[Any], Reading] | None = None,
+        chances: Callable[[list[int]], FloatArray] | None = None,
     ) -> None:
-        self._standing, self._ask, self._carried = standing, ask, carried
-        self._held: Reading | Said = carried[1] if carried else said or Said(0.0, NOTHING)
+        self._standing, self._ask, self._carried, self._chances = standing, ask, carried, chances
+        self._said = said or Said(0.0, NOTHING)
+        self._held: Reading | Said = carried[1] if carried else self._said
 
     @cached_property
     def all(self) -> FloatArray:
@@ -72,6 +75,16 @@ class Judged:
         out[known] = self.all[dense[known]]
         out[~np.isfinite(out)] = np.nan
         return out
+
+    def beyond(self, dense: IntArray) -> DoubleArray:
+        """The model's word on items that it leaves out of `all`, by dense id; -inf where it has none."""
+        if self._chances is None or not len(dense):
+            return np.full(len(dense), -np.inf)
+        known = self._said.beyond
+        wanted = [item for item in dict.fromkeys(dense.tolist()) if item not in known]
+        if wanted:
+            known |= dict(zip(wanted, self._chances(wanted).tolist(), strict=True))
+        return np.array([known[item] for item in dense.tolist()], np.float64)
 
 
 def _finite(scores: FloatArray) -> FloatArray:

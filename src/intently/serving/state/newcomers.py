@@ -1,8 +1,10 @@
 """Items that the live model has never seen: scored by the items that read most alike.
 
 A newcomer's score for a user is the mean of its nearest known items' scores, weighted by how alike their
-texts are; that works for any model. Texts are read by the shop's own encoder in a thread of its own, so that
-nothing waits for it; what the catalogue held at the last training comes from the cache of vectors.
+texts are; that works for any model. Where none of them has one, as a two-stage model scores its candidates
+alone, the nearest says it by the probability that the model gives when asked for it. Texts are read by the
+shop's own encoder in a thread of its own, so that nothing waits for it; what the catalogue held at the last
+training comes from the cache of vectors.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ NEIGHBOURS: Final = 8
 CLOSE: Final = 4.0
 """Power of the cosine: the nearest says most."""
 LOOK_S: Final = 2.0
+ASKED: Final = 100
+"""Newcomers without a scored neighbour, the last that came, whose nearest the model is asked for."""
 MOST: Final = 2000
 """Newcomers that are scored; older ones wait for the next training."""
 DIRECTIONS: Final = 64
@@ -55,11 +59,15 @@ NOBODY: Final = Placed(
 
 
 class HasAll(Protocol):
-    """Scores of every item of the model."""
+    """Scores of every item of the model, -inf where it leaves one out, and its word on those."""
 
     @property
     def all(self) -> FloatArray:
         """(n_items,)."""
+        ...
+
+    def beyond(self, dense: IntArray) -> DoubleArray:
+        """Scores of items that `all` leaves out."""
         ...
 
 
@@ -99,6 +107,9 @@ class Newcomers:
         if placed.standing is not standing or not len(placed.numbers):
             return NOBODY.numbers, np.zeros(0)
         near = judged.all[placed.near].astype(np.float64)
+        alone = np.flatnonzero(allowed[placed.numbers] & ~np.isfinite(near).any(axis=1))[-ASKED:]
+        nearest = placed.weights[alone].argmax(axis=1)
+        near[alone, nearest] = judged.beyond(placed.near[alone, nearest])
         weights = np.where(np.isfinite(near), placed.weights, 0.0)
         total = weights.sum(axis=1)
         mean = (np.where(np.isfinite(near), near, 0.0) * weights).sum(axis=1) / np.maximum(total, 1e-9)

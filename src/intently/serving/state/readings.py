@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from intently.models.stateful import Stateful
@@ -45,12 +45,14 @@ class Said:
     """What a model that reads histories anew said of one: as of when, of which events.
 
     scores: (n_items,), None before they are asked for, and when others took their room. top: as of Reading.
+    beyond: dense id -> chance of items that were asked for although the scores leave them out.
     """
 
     asked_s: float
     done: Deeds
     scores: FloatArray | None = None
     top: tuple[int, IntArray, DoubleArray] | None = None
+    beyond: dict[int, float] = field(default_factory=dict)
 
     def holds(self, asked_s: float, done: Deeds) -> bool:
         """Whether the same is asked again."""
