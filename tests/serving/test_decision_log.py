@@ -21,7 +21,7 @@ from intently.errors import StoreError
 from intently.serving.answer.recommend import recommend
 from intently.serving.decisions import log as log_module
 from intently.serving.decisions.file import DecisionFile, Reader
-from intently.serving.decisions.ids import AT_ONCE, key_at, key_of, moment_of, new_id
+from intently.serving.decisions.ids import AT_ONCE, RANDOM, key_at, key_of, moment_of, new_id
 from intently.serving.decisions.log import DecisionLog
 from intently.serving.decisions.record import Barred, Decision, checksum, decode, encode, packed
 from intently.serving.intake.records import erase_user
@@ -35,8 +35,9 @@ def test_no_two_answers_have_one_id_whatever_thread_names_them() -> None:
     with ThreadPoolExecutor(4) as pool:
         parts = list(pool.map(lambda _: [new_id() for _ in range(3 * AT_ONCE)], range(4)))
     names = [name for part in parts for name in part]
-    assert len({name[-16:] for name in names}) == len(names)
+    assert len({name[-RANDOM:] for name in names}) == len(names)
     assert all(key_of(name) is not None for name in names)
+    assert all(part == sorted(part) for part in parts)  # as they were made, within a millisecond too
 
 
 def made(n_items: int = 40, who: str = "u001", name: str = "", scale: int = 1) -> Decision:

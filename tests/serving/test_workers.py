@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from served import RUN, running
@@ -17,8 +18,9 @@ def children(pid: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in (task / "children").read_text().split():
-            if "resource_tracker" not in Path(f"/proc/{child}/cmdline").read_text():
-                found.append(int(child))
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
+                if "resource_tracker" not in Path(f"/proc/{child}/cmdline").read_text():
+                    found.append(int(child))
     return sorted(found)
 
 
