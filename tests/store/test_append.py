@@ -100,6 +100,31 @@ def test_the_filter_before_the_tree_knows_what_is_in_it_at_every_moment(
             assert store.counts().events == stored
 
 
+def test_the_filter_fills_while_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FOLD", 16)
+    monkeypatch.setattr(append, "FOLD", 16)
+    monkeypatch.setattr(append, "PIECE", 7)
+    path = tmp_path / "s.db"
+    every = [row(event_id=f"e{n}") for n in range(40)]
+    with SqliteStore(path) as store:
+        store.append(every)
+        store.append(every[:1])  # all others are in the tree by then
+    with SqliteStore(path) as store, SqliteStore(path) as other:
+        assert [store.settle() for _ in range(6)] == [True] * 5 + [False]
+        assert not store.settle()
+        assert not any(store.append(every).fresh)
+        assert store.append([row(event_id="more")]).fresh == [True]
+        assert other.append(every[:3] + [row(event_id=f"other{n}") for n in range(40)]).fresh[2:4] == [
+            False,
+            True,
+        ]
+        other.append(every[:1])  # the other one moves its own into the tree
+        assert store.append([row(event_id=f"other{n}") for n in range(40)]).fresh == [False] * 40
+        while store.settle():
+            pass
+        assert not any(store.append(every).fresh)
+
+
 def test_the_filter_is_wrong_about_few_new_ones_and_about_no_known_one() -> None:
     random = np.random.default_rng(0)
     known, new = random.integers(-(2**63), 2**63 - 1, (2, 50_000))

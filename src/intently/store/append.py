@@ -10,7 +10,8 @@ read into memory at start and looked up there. After FOLD rows they go into the 
 touches each of its pages once (the idea of the log-structured merge tree: O'Neil, Cheng, Gawlick and
 O'Neil, Acta Informatica 1996, with one level in memory and the rows themselves as its log). With a million
 events, one of 30 rows in a commit then costs 9 microseconds of commit instead of 27. What is surely not in
-the tree is known from a filter in memory (sieve.py), filled from the tree piece by piece after the start.
+the tree is known from a filter in memory (sieve.py), filled from the tree piece by piece after the start,
+when nothing waits to be written.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ FOLD: Final = 100_000
 """Identities outside the tree, at most."""
 
 PIECE: Final = 20_000
-"""Identities of the tree that one transaction reads into the filter while that is not complete."""
+"""Identities of the tree that are read into the filter at once while that is not complete."""
 
 KNOWN: Final = 200_000
 """Keys of users, and of items, that are known by heart, at most."""
@@ -150,6 +151,11 @@ class Appender:
         return self._row + 1
 
     @property
+    def sifted(self) -> bool:
+        """Whether the filter holds all of the tree."""
+        return self._sieved is None
+
+    @property
     def n_recent(self) -> int:
         """Identities outside the tree."""
         return len(self._recent)
@@ -168,6 +174,15 @@ class Appender:
         """Every identity is in the tree: say so in the file."""
         self._folded_after = db.execute(_LAST_ROW).fetchone()[0]
         db.execute("UPDATE folded SET row = ?", (self._folded_after,))
+
+    def read_on(self, db: sqlite3.Connection) -> None:
+        """The next piece of the tree into the filter."""
+        if self._sieved is None:
+            return
+        piece = orjson.loads(db.execute(_PIECE, (self._sieved, PIECE)).fetchone()[0])
+        if piece:
+            self._sieve.add(np.array(piece, np.int64))
+        self._sieved = piece[-1] + 1 if len(piece) == PIECE and piece[-1] < _MOST else None
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -217,7 +232,7 @@ class Appender:
         if self._sieved is None:
             identities = identities[self._sieve.may_hold(identities)]
         else:
-            self._read_on(db, self._sieved)
+            self.read_on(db)
         if not len(identities):
             return set()
         asked = _json(sorted(identities.tolist()))
@@ -226,13 +241,6 @@ class Appender:
     def _sift_anew(self, rows: int) -> None:
         """Forget what is in the tree; it is read again, with room for twice these rows."""
         self._sieve, self._sieved = Sieve(2 * rows + 4 * FOLD), _LEAST
-
-    def _read_on(self, db: sqlite3.Connection, start: int) -> None:
-        """The next piece of the tree into the filter."""
-        piece = orjson.loads(db.execute(_PIECE, (start, PIECE)).fetchone()[0])
-        if piece:
-            self._sieve.add(np.array(piece, np.int64))
-        self._sieved = piece[-1] + 1 if len(piece) == PIECE and piece[-1] < _MOST else None
 
     def _write(self, db: sqlite3.Connection, columns: Sequence[Sequence[Any]]) -> int:
         """Append rows with as few statements as can be; SQLite numbers them, and the last number is given.

@@ -97,6 +97,10 @@ class EventStore(Protocol):
         """Store a few plain rows that were checked before; on return they are on disk, each counted once."""
         ...
 
+    def settle(self) -> bool:
+        """Use a moment in which nothing waits to be appended, some 5 ms; True while there is more to do."""
+        ...
+
     def upsert_items(self, rows: TableRows) -> Added:
         """Add items or merge into known ones; null cells change nothing; same again: a duplicate.
 

@@ -149,6 +149,10 @@ class PostgresStore:
         with self._write() as db:
             return _append(db, rows)
 
+    def settle(self) -> bool:
+        """See EventStore.settle; the database does that by itself."""
+        return False
+
     def upsert_items(self, rows: TableRows) -> Added:
         """See EventStore.upsert_items."""
         return self._upsert("items", "item_id", rows)

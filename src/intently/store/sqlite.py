@@ -122,6 +122,16 @@ class SqliteStore:
         self._known.keep()
         return done
 
+    def settle(self) -> bool:
+        """See EventStore.settle: the filter of known identities is filled."""
+        if self._known.sifted:
+            return False
+        with self._lock, self._explained():
+            db = self._open()
+            self._known.look(db)
+            self._known.read_on(db)
+        return not self._known.sifted
+
     def upsert_items(self, rows: TableRows) -> Added:
         """See EventStore.upsert_items."""
         return self._upsert("items", "item_id", rows)

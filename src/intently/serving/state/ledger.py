@@ -156,12 +156,21 @@ class Ledger:
     def _work(self) -> None:
         going = True
         while going:
+            self._settle()
             group: list[Submitted] = []
             going = self._gather(self._queue.get(), group)
             if group:
                 self._company = len(group)
                 self._write(group)
         self._stored.put(None)
+
+    def _settle(self) -> None:
+        """Let the store get ahead while nothing waits."""
+        try:
+            while self._queue.empty() and self._store.settle():
+                pass
+        except Exception:  # what is wrong with the disk shows, and is told, when events come
+            log.exception("the store could not read ahead")
 
     def _keep_up(self) -> None:
         """What was written into the memory, in the order in which it was written."""
