@@ -9,7 +9,7 @@ import polars as pl
 
 from intently.data import Dataset
 from intently.data.histories import DAY_S
-from intently.features.groups import HALF_LIVES_DAYS, NEVER_DAYS, group
+from intently.features.groups import HALF_LIVES_DAYS, NEVER_DAYS, decays, group
 from intently.schema import EVENT_CODES, POSITIVE, FloatArray, IntArray
 
 ITEM_FACTS = (
@@ -85,7 +85,8 @@ def _facts(dataset: Dataset) -> FloatArray:
 def _rebuys(dataset: Dataset) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Of each item: users who met it, share of them who came back to it, mean days between."""
     histories = dataset.histories()
-    groups = group(histories.rows, histories.items, histories.age_days, histories.steps_back, dataset.n_items)
+    ages, steps = histories.age_days, histories.steps_back
+    groups = group(histories.rows, histories.items, ages, steps, dataset.n_items, decays(ages))
     item = (groups.keys % dataset.n_items).astype(np.int64)
     n = dataset.n_items
     buyers = np.bincount(item, minlength=n)

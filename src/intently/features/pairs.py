@@ -10,8 +10,8 @@ import numpy as np
 
 from intently.data import Histories
 from intently.features.facts import ITEM_FACTS, MAX_LEVELS, ItemFacts
-from intently.features.groups import HALF_LIVES_DAYS, NEVER_DAYS, Groups, group
-from intently.schema import FloatArray, IntArray, LongArray
+from intently.features.groups import HALF_LIVES_DAYS, NEVER_DAYS, Groups, decays, group
+from intently.schema import DoubleArray, FloatArray, IntArray, LongArray
 
 _OWN = (
     "times", "last_age_days", "first_age_days", "gap_mean_days", "gap_std_days", "baskets_since",
@@ -38,8 +38,9 @@ def pair_features(
     """(pairs, len(PAIR_FEATURES)) float32; `rows` are positions in `histories`."""
     event_rows, ages, steps = histories.rows, histories.age_days, histories.steps_back
     n_items = len(facts.facts)
-    own = group(event_rows, histories.items, ages, steps, n_items)
-    user, baskets = _user_features(histories, own, event_rows, ages, steps)
+    left = decays(ages)
+    own = group(event_rows, histories.items, ages, steps, n_items, left)
+    user, baskets = _user_features(histories, own, event_rows, ages, steps, left)
     out = np.empty((len(items), len(PAIR_FEATURES)), np.float32)
     at, met = own.find(rows, items)
     width = len(_OWN)
@@ -54,7 +55,7 @@ def pair_features(
         if level < len(facts.level_sizes):
             codes = facts.levels[-1 - level]
             size = facts.level_sizes[-1 - level]
-            groups = group(event_rows, codes[histories.items], ages, steps, size)
+            groups = group(event_rows, codes[histories.items], ages, steps, size, left)
             block[:] = _level_features(groups, rows, codes[items], own_times, baskets[rows])
         else:
             block[:] = 0.0
@@ -63,10 +64,15 @@ def pair_features(
 
 
 def _user_features(
-    histories: Histories, own: Groups, event_rows: IntArray, ages: FloatArray, steps: IntArray
+    histories: Histories,
+    own: Groups,
+    event_rows: IntArray,
+    ages: FloatArray,
+    steps: IntArray,
+    left: DoubleArray,
 ) -> tuple[FloatArray, FloatArray]:
     """(batch, len(_USER)) and each user's decayed basket counts (batch, 1 + half-lives)."""
-    visits = group(event_rows, np.zeros_like(event_rows), ages, steps, 1)
+    visits = group(event_rows, np.zeros_like(event_rows), ages, steps, 1, left)
     n = len(histories)
     counts = np.zeros((n, 1 + len(HALF_LIVES_DAYS)), np.float32)
     out = np.zeros((n, len(_USER)), np.float32)

@@ -21,7 +21,7 @@ from intently.errors import InputError
 from intently.models.base import Recommender, State
 from intently.models.moments import moments, next_pairs
 from intently.models.popular import share_of_best
-from intently.models.products import dense_product
+from intently.models.products import decayed, dense_product
 from intently.models.space import Float, Int, Space
 from intently.schema import DoubleArray, FloatArray
 
@@ -94,8 +94,7 @@ class CoVisit(Recommender):
         )
 
     def _scores(self, histories: Histories) -> FloatArray:
-        weights = (self.decay**histories.steps_back).astype(np.float32)
-        scores = dense_product(histories.matrix(self.n_items, weights), self.near)
+        scores = dense_product(decayed(histories, self.n_items, self.decay), self.near)
         scores += np.float32(FILLER) * self.popularity
         return scores
 

@@ -22,7 +22,7 @@ from intently.data import Dataset, Histories
 from intently.errors import InputError, NotReadyError
 from intently.models.base import REPEAT_SHARE, Recommender, State
 from intently.models.popular import share_of_best
-from intently.models.products import dense_product
+from intently.models.products import decayed, dense_product
 from intently.models.ridge import ease_rows, largest, largest_stored, next_rows, place, ridge_inverse
 from intently.models.space import Choice, Float, Space
 from intently.models.sums import Pasts, Sums
@@ -193,8 +193,7 @@ class Linear(Recommender):
         return sparse.vstack(parts, format="csr", dtype=np.float32)
 
     def _scores(self, histories: Histories) -> FloatArray:
-        weights = (self.decay**histories.steps_back).astype(np.float32)
-        scores = dense_product(histories.matrix(self.n_items, weights), self.weights)
+        scores = dense_product(decayed(histories, self.n_items, self.decay), self.weights)
         scores += np.float32(FILLER) * self.popularity
         return scores
 

@@ -77,7 +77,9 @@ class Neighbours:
         asked = moments_met(histories, self.tastes.shape[1], self.half_life_days)
         asked = _unit(strongest(asked, WIDE))
         rare = _unit(_times(asked, self.rarity))
-        return self._mean(asked @ self._by_item), self._mean(rare @ self._by_rare_item)
+        both = sparse.vstack([asked @ self._by_item, rare @ self._by_rare_item], format="csr")
+        means = self._mean(both)
+        return means[: len(histories)], means[len(histories) :]
 
     def _mean(self, cosines: sparse.csr_matrix) -> sparse.csr_matrix:
         """Tastes of the nearest known users, weighted by their cosine."""
@@ -85,8 +87,7 @@ class Neighbours:
         near.data[near.data > SELF] = 0.0
         near.eliminate_zeros()
         near = strongest(near, self.nearest)
-        total = np.asarray(near.sum(axis=1)).ravel()
-        near.data /= np.repeat(np.maximum(total, 1e-9), np.diff(near.indptr)).astype(np.float32)
+        near.data /= np.maximum(_sums(near, near.data), 1e-9)[rows_of(near)]
         mean = (near @ self.tastes).tocsr()
         mean.sort_indices()
         return mean
@@ -94,11 +95,18 @@ class Neighbours:
 
 def strongest(table: sparse.csr_matrix, most: int) -> sparse.csr_matrix:
     """Only the `most` largest entries of each row; ties go to the smaller column."""
-    rows = rows_of(table)
-    order = np.lexsort((table.indices, -table.data, rows))
-    kept = np.sort(order[np.arange(len(rows)) - table.indptr[rows] < most])
-    parts = (table.data[kept], (rows[kept], table.indices[kept]))
-    out = sparse.csr_matrix(parts, shape=table.shape)
+    lengths = np.diff(table.indptr)
+    able = np.ones(table.nnz, bool)  # to be among them: only these are sorted
+    for row in np.flatnonzero(lengths > most).tolist():
+        here = slice(table.indptr[row], table.indptr[row + 1])
+        able[here] = table.data[here] >= np.partition(table.data[here], -most)[-most]
+    left = np.flatnonzero(able)
+    rows = rows_of(table)[left]
+    order = np.lexsort((table.indices[left], -table.data[left], rows))
+    first = np.searchsorted(rows, np.arange(len(lengths)))
+    kept = left[np.sort(order[np.arange(len(rows)) - first[rows] < most])]
+    ends = np.concatenate([[0], np.cumsum(np.minimum(lengths, most))])
+    out = sparse.csr_matrix((table.data[kept], table.indices[kept], ends), shape=table.shape)
     out.sort_indices()
     return out
 
@@ -121,9 +129,14 @@ def values_at(table: sparse.csr_matrix, rows: LongArray, items: IntArray) -> Flo
 
 def _unit(table: sparse.csr_matrix) -> sparse.csr_matrix:
     out = table.astype(np.float32)
-    squares = np.asarray(out.multiply(out).sum(axis=1)).ravel()
-    out.data /= np.repeat(np.sqrt(np.maximum(squares, 1e-20)), np.diff(out.indptr))
+    squares = _sums(out, out.data**2)
+    out.data /= np.sqrt(np.maximum(squares, 1e-20))[rows_of(out)]
     return out
+
+
+def _sums(table: sparse.csr_matrix, values: FloatArray) -> FloatArray:
+    """(rows,) sums of values that lie as the table's entries do; in place of scipy's, a tenth as long."""
+    return np.bincount(rows_of(table), values, table.shape[0]).astype(np.float32)
 
 
 def _times(table: sparse.csr_matrix, weights: FloatArray) -> sparse.csr_matrix:

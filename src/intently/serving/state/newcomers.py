@@ -77,7 +77,8 @@ class Newcomers:
     def __init__(self, settings: Settings, catalogue: Catalogue, live: LiveModel) -> None:
         self._settings, self._catalogue, self._live = settings, catalogue, live
         self._encoder: TextEncoder | None = None
-        self._known: FloatArray = np.zeros((0, 0), np.float32)  # vectors by dense id
+        self._known: FloatArray = np.zeros((0, 0), np.float32)  # vectors by dense id, of the version below
+        self._read: Standing | None = None
         self._came: queue.Queue[int | None] = queue.Queue()
         self._waiting: dict[int, None] = {}
         self._thread = threading.Thread(target=self._work, name="intently-newcomers", daemon=True)
@@ -167,7 +168,7 @@ class Newcomers:
         folder = choose_encoder(texts, self._settings)
         cache = self._settings.home / "vectors"
         self._encoder = TextEncoder(folder, speed=self._settings.speed, cache=cache)
-        self._known = self._encoder.encode(texts)
+        self._known, self._read = self._encoder.encode(texts), standing
         self._short = (standing, directions(self._known))
         self._waiting[-1] = None  # items that came while no service ran
 
@@ -178,7 +179,7 @@ class Newcomers:
         standing = self._live.current
         if standing is None:
             return
-        if self.placed.standing is not standing or self._encoder is None:
+        if self._read is not standing or self._encoder is None:
             self._read_known()
         assert self._encoder is not None
         frame, self._waiting = self._catalogue.frame(), {}
