@@ -30,7 +30,7 @@ from intently.store.base import WRITTEN, Appended, EventRow
 from intently.store.identity import micros, row_identities
 from intently.store.sieve import Sieve
 
-FOLD: Final = 100_000
+FOLD: Final = 300_000
 """Identities outside the tree, at most."""
 
 PIECE: Final = 20_000
