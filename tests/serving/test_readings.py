@@ -77,11 +77,20 @@ def test_an_event_is_read_at_once(asked: Asked) -> None:
     assert len(asked.moments) == 2
 
 
+def test_an_event_that_comes_late_is_read_at_once(asked: Asked) -> None:
+    before = asked.list("u004")
+    for hours in range(1, 6):
+        asked.engine.memory.add("u004", "i022", CLICK, asked.now_s - 3600.0 * hours)
+    assert asked.list("u004") != before
+    assert asked.moments == [asked.moments[0]] * 2  # of the same moment as before
+
+
 def test_what_a_page_tells_is_read_each_time_and_not_kept(asked: Asked) -> None:
     plain = asked.list("u004")
     context = {"item_ids": ["i022"]}
     assert asked.list("u004", context=context) != plain
     asked.list("u004", context=context)
+    assert len(asked.moments) == 3
     assert asked.list("u004") == plain
     assert len(asked.moments) == 3
 
