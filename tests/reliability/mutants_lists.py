@@ -68,10 +68,10 @@ MUTANTS = [
     ),
     Mutant(
         "lists: equal keys lose their order",
-        "serving/online/covisits.py",
+        "ordering.py",
         "    both = np.sort(keys << bits | np.arange(len(keys)))\n",
         "    both = np.sort(keys << bits | np.arange(len(keys))[::-1])\n",
-        ("tests/serving/test_online_counters.py",),
+        ("tests/features/test_ordering.py",),
     ),
     Mutant(
         "lists: answers of one millisecond are named in any order",

@@ -7,7 +7,7 @@ import pytest
 
 from intently.schema import EVENT_CODES
 from intently.serving.online.counters import GATHER, HALF_LIVES_DAYS, MOST_GATHERED, Counters
-from intently.serving.online.covisits import Neighbours, _heaviest, _sorted
+from intently.serving.online.covisits import Neighbours, _heaviest
 from intently.serving.online.decay import DecayedCounts
 from intently.serving.online.visits import SESSION_S, Visits
 
@@ -204,14 +204,3 @@ def test_a_first_batch_keeps_the_heaviest_neighbours_best_first() -> None:
             (np.sort(sums[one])[::-1][:4] / sums[one].sum()).tolist(), rel=1e-4
         )
         assert sums[one][list(found)] == pytest.approx(np.sort(sums[one])[::-1][:4], rel=1e-4)
-
-
-@pytest.mark.parametrize("largest", [1, 50, 2**40, 2**62])
-def test_keys_are_sorted_as_by_a_stable_sort_however_large(largest: int) -> None:
-    random = np.random.default_rng(largest)
-    keys = random.choice([0, largest // 2, largest, *random.integers(0, largest, 5)], 300)
-    order = np.argsort(keys, kind="stable")
-    found, places = _sorted(keys)
-    assert found.tolist() == keys[order].tolist()
-    assert places.tolist() == order.tolist()
-    assert [len(part) for part in _sorted(keys[:0])] == [0, 0]

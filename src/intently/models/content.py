@@ -23,6 +23,7 @@ from intently.language.whitening import whitened
 from intently.models.base import Recommender, State
 from intently.models.moments import next_pairs
 from intently.models.popular import share_of_best
+from intently.models.products import decayed
 from intently.models.space import Choice, Float, Space
 from intently.nn.inference import unit
 from intently.schema import FloatArray
@@ -93,8 +94,7 @@ class Content(Recommender):
         return np.linalg.solve(gram + pull, cross + best * pull).astype(np.float32)
 
     def _scores(self, histories: Histories) -> FloatArray:
-        weights = (self.decay**histories.steps_back).astype(np.float32)
-        wanted = unit(histories.matrix(self.n_items, weights) @ self.vectors)
+        wanted = unit(decayed(histories, self.n_items, self.decay) @ self.vectors)
         out: FloatArray = unit(wanted @ self.bend) @ self.vectors.T
         out += np.float32(FILLER) * self.popularity
         return out

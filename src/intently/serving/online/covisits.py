@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import sparse
 
+from intently.ordering import in_order
 from intently.schema import BoolArray, DoubleArray, FloatArray, IntArray, LongArray
 from intently.serving.online.decay import Origin, first_of_run
 
@@ -160,8 +161,7 @@ class Neighbours:
         self._weights[ones[old], known[old].argmax(axis=1)] += weights[old]
         new = np.flatnonzero(~met)
         turn = _turns(ones[new])
-        small = np.min_scalar_type(int(turn.max(initial=0)))  # numpy sorts 16 bits by radix
-        new = new[np.argsort(turn.astype(small), kind="stable")]
+        new = new[in_order(turn.astype(np.int64))[1]]
         ends = np.cumsum(np.bincount(turn)).tolist()
         for begin, end in pairwise([0, *ends]):
             now = new[begin:end]
@@ -216,20 +216,7 @@ def _summed(
     ones: IntArray, others: IntArray, weights: DoubleArray, n: int
 ) -> tuple[LongArray, IntArray, FloatArray]:
     keys = ones.astype(np.int64) * n + others
-    keys, order = _sorted(keys)
+    keys, order = in_order(keys)
     starts = np.flatnonzero(first_of_run(keys))
     sums = np.add.reduceat(weights[order], starts).astype(np.float32)
     return keys[starts] // n, (keys[starts] % n).astype(np.int32), sums
-
-
-def _sorted(keys: LongArray) -> tuple[LongArray, LongArray]:
-    """Keys, none negative, in order, and from which places; equal ones stay in theirs.
-
-    Where a key and its place fit into 63 bits both are sorted as one number: a sixth of a stable argsort.
-    """
-    bits = len(keys).bit_length()
-    if int(keys.max(initial=0)) >> (63 - bits):
-        order = np.argsort(keys, kind="stable")
-        return keys[order], order
-    both = np.sort(keys << bits | np.arange(len(keys)))
-    return both >> bits, both & ((1 << bits) - 1)
