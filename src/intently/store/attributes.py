@@ -14,6 +14,7 @@ from intently.errors import InputError
 from intently.store.base import MAX_ID, TableRows
 
 Attributes = dict[str, Any]
+_INT64 = (-(2**63), 2**63)
 
 
 def attributes_of(rows: TableRows, key: str) -> list[tuple[str, Attributes]]:
@@ -49,7 +50,7 @@ def to_frame(key: str, idents: Sequence[str], rows: Sequence[Attributes]) -> pl.
     (mixed kinds and objects as JSON).
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = [_column(name, [row.get(name) for row in rows]) for name in names]
+    columns = [column(name, [row.get(name) for row in rows]) for name in names]
     return pl.DataFrame([pl.Series(key, idents, pl.String), *columns])
 
 
@@ -67,21 +68,29 @@ def _plain(value: Any) -> Any:
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+    if isinstance(value, int) and not _INT64[0] <= value < _INT64[1]:
         return str(value)
     return value
 
 
-def _column(name: str, values: list[Any]) -> pl.Series:
+def column(name: str, values: list[Any]) -> pl.Series:
+    """A column of any values, of the kind that `to_frame` says; of nothing but nulls: Null."""
     kinds = {type(value) for value in values if value is not None}
+    if not kinds:
+        return pl.Series(name, values, pl.Null)
     if kinds == {bool}:
         return pl.Series(name, values, pl.Boolean)
-    if kinds == {int}:
+    if kinds == {int} and all(v is None or _INT64[0] <= v < _INT64[1] for v in values):
         return pl.Series(name, values, pl.Int64)
-    if kinds and kinds <= {int, float}:
+    if kinds <= {int, float}:
         return pl.Series(name, values, pl.Float64, strict=False)
     if kinds == {list} and all(isinstance(part, str) for v in values if v for part in v):
         return pl.Series(name, values, pl.List(pl.String))
+    return as_text(name, values)
+
+
+def as_text(name: str, values: list[Any]) -> pl.Series:
+    """A column of texts: what is none as JSON."""
     return pl.Series(name, [v if v is None else _text(v) for v in values], pl.String)
 
 

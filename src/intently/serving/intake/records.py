@@ -82,7 +82,7 @@ def get(engine: Engine, shape: Shape, ident: str) -> RecordOut:
     number = engine.memory.items.get(ident)
     if number < 0:
         raise _unknown(shape)
-    attributes = engine.catalogue.of(number)
+    attributes = _said(engine, ident, number)
     removed = attributes.pop(REMOVED, None) is not None
     return RecordOut(ident, attributes, engine.memory.times(number), removed)
 
@@ -133,7 +133,12 @@ def _known(engine: Engine, shape: Shape, ident: str) -> Attributes | None:
     number = engine.memory.items.get(ident)
     if number < 0:
         return None
-    return {name: value for name, value in engine.catalogue.of(number).items() if name != REMOVED}
+    return {name: value for name, value in _said(engine, ident, number).items() if name != REMOVED}
+
+
+def _said(engine: Engine, item_id: str, number: int) -> dict[str, Any]:
+    """An item's attributes as they were given: the catalogue's table holds one kind of value a column."""
+    return dict(engine.store.item(item_id) or engine.catalogue.of(number))
 
 
 def _keep_items(engine: Engine, rows: Mapping[str, Attributes]) -> None:

@@ -17,6 +17,7 @@ import polars as pl
 
 from intently.schema import BoolArray, IntArray
 from intently.serving.state.numbers import Numbers
+from intently.store.attributes import as_text, column
 
 REMOVED: Final = "removed_at"
 """Attribute of an item that was taken out of the shop: it is never answered again."""
@@ -198,8 +199,10 @@ class Catalogue:
         """What came one by one, into the table."""
         if not self._fresh:
             return
-        rows = [{"number": number, **given} for number, given in self._fresh.items()]
-        fresh = pl.DataFrame(rows, infer_schema_length=None).with_columns(pl.col("number").cast(pl.Int32))
+        rows = self._fresh.values()
+        names = dict.fromkeys(name for given in rows for name in given)
+        columns = [column(name, [given.get(name) for given in rows]) for name in names]
+        fresh = pl.DataFrame([pl.Series("number", list(self._fresh), pl.Int32), *columns])
         self._base = _merged(fresh, self._base)
         self._fresh = {}
 
@@ -240,16 +243,20 @@ def _merged(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:
     shared = [name for name in second.columns if name in first.columns and name != "number"]
     both = first.join(second, on="number", how="full", coalesce=True, suffix=":second")
     for name in shared:
-        one, other = pl.col(name), pl.col(f"{name}:second")
-        if both.schema[name] != both.schema[f"{name}:second"]:
-            kind = pl.Float64 if _numeric(both, name) and _numeric(both, f"{name}:second") else pl.String
-            one, other = one.cast(kind, strict=False), other.cast(kind, strict=False)
-        both = both.with_columns(pl.coalesce(one, other).alias(name)).drop(f"{name}:second")
+        one, other = both[name], both[f"{name}:second"]
+        if one.dtype != other.dtype and pl.Null not in (one.dtype, other.dtype):
+            one, other = _of_one_kind(one, other)
+        both = both.with_columns(one.alias(name), other.alias(f"{name}:second"))
+        both = both.with_columns(pl.coalesce(name, f"{name}:second").alias(name)).drop(f"{name}:second")
     return both
 
 
-def _numeric(frame: pl.DataFrame, name: str) -> bool:
-    return frame.schema[name].is_numeric() or frame.schema[name] == pl.Null
+def _of_one_kind(one: pl.Series, other: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Two columns of one name, as numbers where both are, else as texts."""
+    if one.dtype.is_numeric() and other.dtype.is_numeric():
+        return one.cast(pl.Float64), other.cast(pl.Float64)
+    one, other = (as_text("", c.to_list()) if c.dtype != pl.String else c for c in (one, other))
+    return one, other
 
 
 def _text(value: Any) -> str:
