@@ -2,13 +2,15 @@
 
     python benchmarks/freshness.py                      # a drawn shop of 12,000 items
     python benchmarks/freshness.py --home shop          # a copy of a shop of your own, with `vectors`
+    python benchmarks/freshness.py --pictures           # the drawn shop with a picture of each item
 
 events  one client posts a click and asks for the user's list next, `--events` times: milliseconds from the
         first byte of the event to the last of the list, and how many of the lists have changed; the event is
         on disk by then. The first WARM_UP are not counted: the service still reads the catalogue's texts.
 items   one item after another is put, of a category of its own, its title a known one's and two words more;
         seconds from the first byte of it until a list of that category names it by its text, which the shop's
-        language model has read by then: what only fills a list up does not count.
+        language model has read by then: what only fills a list up does not count. With --pictures the
+        titles tell nothing, and each new item has a picture of its own, of 800 x 800 pixels.
 """
 
 from __future__ import annotations
@@ -26,12 +28,12 @@ from typing import Any
 import httpx
 import numpy as np
 import polars as pl
+from PIL import Image, ImageDraw
 
 import shop_home
-from intently.config import Settings
+from intently.config import Settings, load_settings
 from intently.data import Dataset
-from intently.language import TextEncoder, choose_encoder
-from intently.language.catalogue import texts_of
+from intently.reader import ItemReader
 from record import record
 from service import OURS, copied, sample_users, served
 
@@ -45,15 +47,27 @@ def main() -> None:
     """Both questions."""
     wanted = parser().parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        home = copied(wanted.home, Path(scratch)) if wanted.home else made_up(Path(scratch))
+        shown, config = Path(scratch) / "shown", Path(scratch) / "intently.toml"
+        config.write_text(f"pictures = {json.dumps(str(shown))}\n" if wanted.pictures else "")
+        settings = load_settings(config, home=Path(scratch) / "home")
+        home = copied(wanted.home, Path(scratch)) if wanted.home else made_up(settings)
         if wanted.home:
             shutil.copytree(wanted.home / "vectors", home / "vectors")
-        with served(OURS, home) as (address, _), httpx.Client(base_url=address, timeout=60) as client:
+        with (
+            served([*OURS, "--config", str(config)], home) as (address, _),
+            httpx.Client(base_url=address, timeout=60) as client,
+        ):
             users = sample_users(address, 2000, wanted.seed)
             shop = client.get("/v1/shop").json()
             facts = {name: shop[name] for name in ("model", "n_items", "n_users", "n_events")}
+            wanted.shown = settings.pictures
             for case in (of_events, of_items):
-                row = facts | case(client, users, wanted) | {"load_average": round(os.getloadavg()[0], 1)}
+                row = (
+                    facts
+                    | case(client, users, wanted)
+                    | {"pictures": wanted.pictures}
+                    | {"load_average": round(os.getloadavg()[0], 1)}
+                )
                 print(json.dumps(record("freshness", row, wanted.out)), flush=True)
 
 
@@ -63,13 +77,14 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--home", type=Path, default=None, help="a shop's folder; left out: one is drawn")
     made.add_argument("--events", type=int, default=2000)
     made.add_argument("--items", type=int, default=30)
+    made.add_argument("--pictures", action="store_true", help="draw a picture of each item")
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--out", type=Path, default=None, help="results file instead of the usual one")
     return made
 
 
-def made_up(home: Path) -> Path:
-    """A drawn shop with titles, a live model, and vectors of the titles."""
+def made_up(settings: Settings) -> Path:
+    """A drawn shop with titles (and pictures), a live model, and vectors of its items."""
     shop = shop_home.dated(shop_home.drawn(12_000, 200_000))
     names = list(shop.items.ids)
     titles = [
@@ -77,12 +92,28 @@ def made_up(home: Path) -> Path:
     ]
     kinds = [KINDS[n // 100 % 10] for n in range(len(names))]
     table = shop.item_table.with_columns(title=pl.Series(titles), category=pl.Series(kinds))
+    if settings.pictures:
+        files = [f"{n // 12}.png" for n in range(len(names))]  # a thousand looks
+        for n, file in enumerate(dict.fromkeys(files)):
+            draw_picture(settings.pictures / file, n)
+        table = table.with_columns(title=pl.lit("Thing"), image=pl.Series(files))
     shop = Dataset(shop.events, shop.users, shop.items, table, shop.user_table, None, shop.timed)
-    shop_home.make(shop, home, "covisit", {})
-    settings = Settings(home=home)
-    texts = texts_of(table)
-    TextEncoder(choose_encoder(texts, settings), speed=settings.speed, cache=home / "vectors").encode(texts)
-    return home
+    shop_home.make(shop, settings.home, "covisit", {})
+    ItemReader.of(table, settings)
+    return settings.home
+
+
+def draw_picture(file: Path, seed: int, side: int = 160) -> None:
+    """Discs of one colour on another."""
+    file.parent.mkdir(exist_ok=True)
+    draw = random.Random(seed)
+    ground, ink = (tuple(draw.randrange(256) for _ in range(3)) for _ in range(2))
+    picture = Image.new("RGB", (side, side), ground)
+    brush = ImageDraw.Draw(picture)
+    for _ in range(draw.randrange(3, 20)):
+        x, y, r = draw.randrange(side), draw.randrange(side), draw.randrange(side // 30, side // 5)
+        brush.ellipse((x - r, y - r, x + r, y + r), fill=ink)
+    picture.save(file)
 
 
 def of_events(client: httpx.Client, users: list[str], wanted: argparse.Namespace) -> dict[str, Any]:
@@ -126,6 +157,9 @@ def of_items(client: httpx.Client, users: list[str], wanted: argparse.Namespace)
             "title": f"{title(client, user, draw)} brand new",
             "category": kind,
         }
+        if wanted.shown:
+            draw_picture(wanted.shown / f"new-{place}.png", 10**6 + place, 800)
+            item |= {"title": "Thing", "image": f"new-{place}.png"}
         asked = {"user_id": user, "n": 1, "filter": f'category = "{kind}"'}
         began = time.perf_counter()
         client.post("/v1/items", json=item).raise_for_status()

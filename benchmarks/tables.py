@@ -33,6 +33,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "scale": ("model", "events"),
     "encode": ("catalogue", "way"),
     "import_events": ("format", "rows"),
+    "pictures": ("data", "way"),
     "service": ("model", "n_items", "case", "connections"),
     "service_ingest": ("case",),
     "reliability_events": ("question",),
@@ -61,6 +62,9 @@ CHOSEN: dict[str, tuple[str, ...]] = {
     ),
     "encode": (
         "catalogue", "encoder", "way", "texts_per_cpu_s", "times_exact", "cosine_mean", "same_neighbours",
+    ),
+    "pictures": (
+        "data", "way", "asked", "known", "nearest", "five_nearest", "five_nearest_95", "pictures_per_cpu_s",
     ),
     "pretrain": ("run", "unigram", "before", "after", "steps", "parameters", "tokens_per_cpu_s", "cpu_s"),
     "classify": (

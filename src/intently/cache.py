@@ -1,9 +1,9 @@
-"""Vectors on disk, found by the content of their text.
+"""Vectors on disk, found by the content of what they are of.
 
-One SQLite file for each way of encoding: SHA-256 of the text -> the vector's bytes and their checksum. The
-texts themselves are not kept. SQLite commits each chunk as a whole and locks between processes, so that a
-killed run loses at most one chunk and two runs at once only do some work twice. A file that cannot be read
-is put aside and begun anew; a vector whose checksum is wrong counts as missing.
+One SQLite file for each way of encoding: SHA-256 of a text or of a picture's file -> the vector's bytes and
+their checksum. Neither texts nor pictures are kept. SQLite commits each chunk as a whole and locks between
+processes, so that a killed run loses at most one chunk and two runs at once only do some work twice. A file
+that cannot be read is put aside and begun anew; a vector whose checksum is wrong counts as missing.
 """
 
 from __future__ import annotations
@@ -49,6 +49,12 @@ def text_key(text: str) -> bytes:
     'a9f74d1e'
     """
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class VectorCache:

@@ -63,6 +63,9 @@ class Settings(BaseModel):
         default="", description="english, multilingual or a transformers folder; empty: by the texts"
     )
     speed: str = Field(default="auto", description="auto, exact, fast or fastest: how texts are encoded")
+    pictures: Path | None = Field(
+        default=None, description="folder of the pictures that items name; none: they are not read"
+    )
     minutes: float = Field(
         default=0.0, ge=0, description="what training may take on two cores; 0: what the data is worth"
     )

@@ -19,7 +19,7 @@ import numpy as np
 from intently import artifact, progress
 from intently.config import Settings
 from intently.data import Dataset
-from intently.errors import ArtifactError, InputError
+from intently.errors import ArtifactError, InputError, MissingExtraError
 from intently.evaluate import Case, Interval, Report
 from intently.evaluate.evaluation import fit_and_judge, judge_fitted, learning_curves
 from intently.evaluate.judgement import Judgement
@@ -27,6 +27,7 @@ from intently.evaluate.report import Result, facts_of, provenance
 from intently.models import Recommender
 from intently.models.start import Start
 from intently.models.two_stage import TwoStage
+from intently.reader import ItemReader
 from intently.recipe import Recipe, choose, judging_case
 from intently.runs import Run, record
 from intently.store import open_store
@@ -63,18 +64,12 @@ def load_shop(settings: Settings) -> Dataset:
 
 
 def read_catalogue(dataset: Dataset, settings: Settings) -> Dataset:
-    """The shop with text vectors; without any text, or without a language model, as it was."""
-    from intently.errors import MissingExtraError
-
-    if not any(dataset.titles()):
+    """The shop with vectors of its items; with nothing to read, or without a language model, as it was."""
+    if not any(dataset.titles()) and settings.pictures is None:
         progress.note("no item has a title: the catalogue is not read")
         return dataset
     try:
-        from intently.language import TextEncoder, catalogue_text, choose_encoder, encode_catalogue
-
-        folder = choose_encoder(catalogue_text(dataset), settings)
-        encoder = TextEncoder(folder, speed=settings.speed, cache=settings.home / "vectors")
-        return encode_catalogue(dataset, encoder)
+        return dataset.with_vectors(ItemReader.of(dataset.item_table, settings).vectors)
     except (MissingExtraError, ModuleNotFoundError) as error:
         progress.note(f"the catalogue is not read: {error}")
         return dataset

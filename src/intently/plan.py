@@ -23,12 +23,13 @@ from intently.models.boosted import Boosted
 from intently.models.ensemble import ASKED
 from intently.models.linear import MAX_ITEMS
 from intently.recipe import Recipe, choose, judging_case, moment_s
+from intently.senses.pictures import names_of
 
 REFERENCE_S = 0.029
 """Seconds of `speed`'s work on the reference machine (EPYC, 2 cores)."""
 REFERENCE_CORES = 2
 
-TEXT_S, CHINESE_TEXT_S, UNPACK_S = 1.5e-3, 4.5e-3, 4.0
+TEXT_S, CHINESE_TEXT_S, UNPACK_S, PICTURE_S = 1.5e-3, 4.5e-3, 4.0, 7.7e-3
 EVENT_S = {"popular": 2e-7, "repeat": 2.2e-6, "covisit": 1.3e-5, "linear": 2e-5, "content": 2e-6}
 EASE_EVENT_S = 1e-6
 LINEAR_CUBE_S = 1.3e-11
@@ -73,7 +74,7 @@ def speed() -> float:
 def forecast(dataset: Dataset, settings: Settings, *, slower: float = 1.0) -> Forecast:
     """What `train` will take on `dataset`; `slower` as `speed` gives it.
 
-    Texts are counted as if none was read before: what the cache holds makes the run shorter.
+    Texts and pictures are counted as if none was read before: what the cache holds makes the run shorter.
     """
     case = judging_case(dataset, settings)
     recipe = choose(case.train, settings)
@@ -84,7 +85,7 @@ def forecast(dataset: Dataset, settings: Settings, *, slower: float = 1.0) -> Fo
     each_s = ASK_CELL_S if recipe.name in ("boosted", "ensemble") else 3 * ASK_SIMPLE_CELL_S
     stages = {
         "starting": START_S + dataset.n_events * LOAD_EVENT_S,
-        "reading the catalogue": _read_s(texts, settings),
+        "reading the catalogue": _read_s(texts, settings) + _look_s(dataset, settings),
         f"training {recipe.name}": _train_s(case.train, recipe, pairs),
         "judging": cells * each_s + len(case) * ASK_USER_S,
         "judging the baselines": simple_s
@@ -106,6 +107,14 @@ def _read_s(texts: list[str], settings: Settings) -> float:
     chinese = by_texts or settings.encoder == MULTILINGUAL
     each_s = CHINESE_TEXT_S if chinese else TEXT_S
     return len(texts) * each_s * REFERENCE_CORES / (os.cpu_count() or 1) + (UNPACK_S if chinese else 0.0)
+
+
+def _look_s(dataset: Dataset, settings: Settings) -> float:
+    """Seconds to read the pictures that items name."""
+    if settings.pictures is None:
+        return 0.0
+    named = {name for name in names_of(dataset.item_table) if name}
+    return len(named) * PICTURE_S * REFERENCE_CORES / (os.cpu_count() or 1)
 
 
 def _cuts(train: Dataset, recipe: Recipe) -> list[Dataset]:

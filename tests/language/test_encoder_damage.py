@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from tiny_folder import make_folder, write_json
 
+from intently.cache import VectorCache, text_key
 from intently.errors import ArtifactError, InputError, MissingExtraError
 from intently.language import TextEncoder
 from intently.language import folder as folder_module
-from intently.language.cache import VectorCache, text_key
 
 TEXTS = ["green tea", "milk", "red wine"]
 
@@ -157,7 +157,7 @@ def test_a_damaged_graph_is_exported_again(tiny: Path, tmp_path: Path) -> None:
 WRITER = """
 import sys, numpy as np
 from pathlib import Path
-from intently.language.cache import VectorCache
+from intently.cache import VectorCache
 cache = VectorCache(Path(sys.argv[1]), 64)
 print("ready", flush=True)
 for chunk in range(int(sys.argv[3])):

@@ -14,12 +14,15 @@ import polars as pl
 import pytest
 from served import Running, boosted, grocery, keep, publish, repeat, running
 
+from intently.config import Settings
 from intently.data import Dataset
 from intently.language import TextEncoder, encode_catalogue
 from intently.language.folder import bundled_folder
 from intently.models.sequence import Sequence
+from intently.pipeline import read_catalogue
 from intently.serving.state.newcomers import NEIGHBOURS
 from intently.store import SqliteStore
+from tiny_pictures import draw
 from tiny_shops import checkerboard
 
 
@@ -164,6 +167,40 @@ def test_a_new_item_like_nothing_that_is_a_candidate_is_recommended_all_the_same
     chances = model.probability(asked, [np.flatnonzero(left).tolist()])[0]
     assert (item["item_id"], item["source"]) == ("h", "new")
     assert np.isclose(chances, item["score"], rtol=1e-3).any()  # an answer rounds
+
+
+def test_a_new_item_is_recommended_to_those_who_like_what_looks_like_it(tmp_path: Path) -> None:
+    plain = checkerboard(vectors=False)
+    files = [f"{item}.png" for item in plain.items.ids]
+    for number, file in enumerate(files):
+        draw(tmp_path / "shop" / "pictures" / file, number % 2, number)
+    table = plain.item_table.with_columns(title=pl.lit("Thing"), image=pl.Series(files))
+    shop = Dataset(plain.events, plain.users, plain.items, table, plain.user_table)
+    home = tmp_path / "home"
+    settings = Settings(home=home, speed="exact", pictures=tmp_path / "shop" / "pictures")
+    shop = read_catalogue(shop, settings)
+    keep(home, shop)
+    publish(home, shop, Sequence(epochs=30, d=16, heads=1, seed=1).fit(shop))
+    (tmp_path / "intently.toml").write_text(f'speed = "exact"\npictures = "{settings.pictures}"\n')
+    draw(tmp_path / "shop" / "pictures" / "new" / "odd.png", 1, 99)
+    draw(tmp_path / "shop" / "pictures" / "new" / "even.png", 0, 99)
+    draw(tmp_path / "shop" / "secret.png", 1, 98)
+    with running(home, "--config", str(tmp_path / "intently.toml")) as service:
+        put = service.client.put
+        put("/v1/items/odd", json={"title": "Thing", "image": "https://shop.example/new/odd.png"})
+        put("/v1/items/even", json={"title": "Thing", "image": ["new/even.png", "new/odd.png"]})
+        put("/v1/items/other", json={"image": "../secret.png"})  # nothing to read: no newcomer
+        put("/v1/items/broken", json={"image": "x\u0000y"})
+        for user, liked, other in (("u001", "odd", "even"), ("u000", "even", "odd")):
+            for _ in range(300):
+                found = ids(service, user_id=user, n=22)
+                if liked in found and found.index(liked) < 10:
+                    break
+                time.sleep(0.1)
+            assert found.index(liked) < found.index(other)
+        known = service.client.post("/v1/recommendations", json={"user_id": "u001", "n": 22}).json()["items"]
+        assert {i["item_id"] for i in known if i["source"] == "new"} == {"odd", "even"}
+        assert service.client.get("/healthz").json()["status"] == "ok"
 
 
 def test_many_come_and_go_as_lines(changing: Running) -> None:

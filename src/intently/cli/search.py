@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from intently.cores import cores
 from intently.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -72,14 +73,14 @@ def search(
         "models": [one.model for one in questions],
         "minutes": minutes,
         "trials": trials,
-        "jobs": jobs or _cores(),
+        "jobs": jobs or cores(),
         "horizon_days": settings.horizon_days,
         "seed": settings.seed,
     }
     names = "+".join(one.model for one in questions)
     with record(settings.home, "search", names, settings=asked, wandb=settings.wandb) as run:
         run.saw(questions[0].case.train)
-        found, whole = _search(questions, run, settings, minutes, trials, jobs or _cores())
+        found, whole = _search(questions, run, settings, minutes, trials, jobs or cores())
         told, page = _keep(found, run, settings, out)
         if not whole:
             _say(found, told, page, as_json)
@@ -93,12 +94,6 @@ def _check(minutes: float, trials: int, jobs: int) -> None:
     for field, value in {"trials": trials, "jobs": jobs}.items():
         if value < 0:
             raise InputError(f"{field} must be 0 or more, got {value}", field=field)
-
-
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _questions(shop: Any, settings: Settings, names: Sequence[str]) -> list[Question]:

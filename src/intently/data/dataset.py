@@ -49,7 +49,7 @@ class Dataset:
         1970, UTC), value, quantity, price (f32, null when absent), session (i64, -1 when absent);
         ordered by time, ties in the order of arrival.
     item_table, user_table: row = dense id; the outside id, then the shop's columns.
-    vectors: (n_items, d) float32 text vectors, unit length, or None until the catalogue is read.
+    vectors: (n_items, d) float32 of texts (and pictures), unit length, or None until the catalogue is read.
     timed: False when the source had only an order; then nothing may read calendar time from it.
     """
 
@@ -94,7 +94,7 @@ class Dataset:
         return dataset_from_store(store)
 
     def with_vectors(self, vectors: FloatArray) -> Dataset:
-        """The same shop with text vectors, (n_items, d); raises InputError on a wrong shape."""
+        """The same shop with vectors of its items, (n_items, d); raises InputError on a wrong shape."""
         if vectors.ndim != 2 or len(vectors) != self.n_items:
             raise InputError(f"vectors of shape {vectors.shape}, expected ({self.n_items}, d)")
         return replace(self, vectors=np.ascontiguousarray(vectors, np.float32))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import orjson
 import polars as pl
 
 from intently import progress
+from intently.cores import cores
 from intently.errors import InputError, MissingExtraError
 from intently.evaluate.chances import Chances
 from intently.evaluate.judgement import Judgement
@@ -222,11 +222,10 @@ def provenance(arguments: Sequence[str] | None = None) -> dict[str, str]:
     from intently import __version__
 
     given = sys.argv if arguments is None else arguments
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {
         "intently": __version__,
         "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}, {cores} cores",
+        "machine": f"{platform.system()} {platform.machine()}, {cores()} cores",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(word if "://" in word else word.rsplit("/", 1)[-1] for word in given),
     }

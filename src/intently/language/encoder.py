@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from intently import progress
+from intently.cache import VectorCache, default_cache, text_key
+from intently.cores import cores
 from intently.errors import InputError, MissingExtraError
 from intently.language import static
-from intently.language.cache import VectorCache, default_cache, text_key
 from intently.language.fast import RECIPE, FastModel, Sheet
 from intently.language.folder import ModelFolder, open_folder
 from intently.language.static import StaticModel, StaticSheet, StaticTable
@@ -63,7 +63,7 @@ class TextEncoder:
             raise InputError(f"threads must be 0 (all) or more, got {threads}", field="threads")
         self.folder: ModelFolder = open_folder(folder)
         self.speed = speed
-        self.threads = threads or _cores()
+        self.threads = threads or cores()
         self.cache = default_cache() if cache is None else Path(cache)
 
     @property
@@ -108,6 +108,11 @@ class TextEncoder:
         filled = [row for row, text in enumerate(prepared) if text]
         out[filled] = vectors[[place[prepared[row]] for row in filled]]
         return out
+
+    def ready(self) -> None:
+        """Load all that reading a text takes that is not cached, so that the first one does not wait."""
+        texts = [self._prepare("ready")]
+        self._compute(texts, self._way(texts))
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -296,10 +301,3 @@ class TextEncoder:
     @cached_property
     def _tokenizer(self) -> Tokenizer:
         return open_tokenizer(self.folder)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

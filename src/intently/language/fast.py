@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from intently.cache import sha256_of
 from intently.errors import MissingExtraError
-from intently.language.folder import sha256_of
 from intently.schema import FloatArray, LongArray
 
 if TYPE_CHECKING:

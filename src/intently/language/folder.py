@@ -17,6 +17,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from intently.cache import sha256_of
 from intently.errors import ArtifactError, InputError, MissingExtraError
 from intently.language import dense
 from intently.language.dense import Dense
@@ -119,12 +120,6 @@ def _is_bundled(folder: Path) -> bool:
         return folder.resolve() == bundled_folder().resolve()
     except MissingExtraError:
         return False
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _json(path: Path, required: bool = False) -> dict[str, Any]:

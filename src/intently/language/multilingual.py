@@ -28,10 +28,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from intently import progress
+from intently.cache import sha256_of, user_cache
 from intently.errors import ArtifactError, MissingExtraError
-from intently.language.cache import user_cache
 from intently.language.e5s1 import E5File, Vocabulary
-from intently.language.folder import sha256_of
 from intently.schema import FloatArray, IntArray
 
 if TYPE_CHECKING:

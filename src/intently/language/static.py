@@ -29,8 +29,8 @@ from safetensors.numpy import load_file, save_file
 from scipy import sparse
 from scipy.linalg import solve
 
+from intently.cache import sha256_of
 from intently.errors import ArtifactError
-from intently.language.folder import sha256_of
 from intently.schema import DoubleArray, FloatArray, IntArray
 
 RECIPE = "static-1"

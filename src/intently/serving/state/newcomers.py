@@ -1,10 +1,10 @@
 """Items that the live model has never seen: scored by the items that read most alike.
 
 A newcomer's score for a user is the mean of its nearest known items' scores, weighted by how alike their
-texts are; that works for any model. Where none of them has one, as a two-stage model scores its candidates
-alone, the nearest says it by the probability that the model gives when asked for it. Texts are read by the
-shop's own encoder in a thread of its own, so that nothing waits for it; what the catalogue held at the last
-training comes from the cache of vectors.
+texts (and pictures) are; that works for any model. Where none of them has one, as a two-stage model scores
+its candidates alone, the nearest says it by the probability that the model gives when asked for it. Items
+are read as training reads them, in a thread of its own, so that nothing waits for it; what the catalogue
+held at the last training comes from the cache of vectors.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from intently.serving.state.catalogue import Catalogue
 from intently.serving.state.model import LiveModel, Standing
 
 if TYPE_CHECKING:
-    from intently.language import TextEncoder
+    from intently.reader import ItemReader
 
 NEIGHBOURS: Final = 8
 CLOSE: Final = 4.0
@@ -38,7 +38,7 @@ ASKED: Final = 100
 MOST: Final = 2000
 """Newcomers that are scored; older ones wait for the next training."""
 DIRECTIONS: Final = 64
-"""How many main directions of the texts say whether two items of one list are alike."""
+"""How many main directions of the vectors say whether two items of one list are alike."""
 
 log = logging.getLogger("intently.serving")
 
@@ -76,13 +76,12 @@ class Newcomers:
 
     def __init__(self, settings: Settings, catalogue: Catalogue, live: LiveModel) -> None:
         self._settings, self._catalogue, self._live = settings, catalogue, live
-        self._encoder: TextEncoder | None = None
-        self._known: FloatArray = np.zeros((0, 0), np.float32)  # vectors by dense id, of the version below
+        self._reader: ItemReader | None = None  # its vectors are by dense id, of the version below
         self._read: Standing | None = None
         self._came: queue.Queue[int | None] = queue.Queue()
         self._waiting: dict[int, None] = {}
         self._thread = threading.Thread(target=self._work, name="intently-newcomers", daemon=True)
-        self._short: tuple[Standing | None, FloatArray] = (None, self._known)
+        self._short: tuple[Standing | None, FloatArray] = (None, np.zeros((0, 0), np.float32))
         self.placed = NOBODY
         self.trouble = ""
 
@@ -118,7 +117,7 @@ class Newcomers:
         return placed.numbers[fine], mean[fine]
 
     def vectors(self, standing: Standing) -> FloatArray | None:
-        """(n_items of the model, <= DIRECTIONS) unit vectors of its texts; None while they are not read."""
+        """(n_items of the model, <= DIRECTIONS) unit vectors of its items; None while they are not read."""
         known, short = self._short
         return short if known is standing and short.size else None
 
@@ -130,7 +129,7 @@ class Newcomers:
         going = True
         while going:
             going = self._gather()
-            swapped = self._encoder is not None and self.placed.standing is not self._live.current
+            swapped = self._reader is not None and self.placed.standing is not self._live.current
             if going and (self._waiting or swapped):
                 self._try(self._place)
 
@@ -157,42 +156,36 @@ class Newcomers:
         return not self.trouble
 
     def _read_known(self) -> None:
-        """The encoder, and the vectors of what the live model knows."""
-        from intently.language import TextEncoder, choose_encoder
-        from intently.language.catalogue import texts_of
+        """The vectors of what the live model knows."""
+        from intently.reader import ItemReader
 
         standing = self._live.current
         if standing is None:
             return
-        texts = texts_of(standing.artifact.item_table)
-        folder = choose_encoder(texts, self._settings)
-        cache = self._settings.home / "vectors"
-        self._encoder = TextEncoder(folder, speed=self._settings.speed, cache=cache)
-        self._known, self._read = self._encoder.encode(texts), standing
-        self._short = (standing, directions(self._known))
+        self._reader = ItemReader.of(standing.artifact.item_table, self._settings)
+        self._read = standing
+        self._short = (standing, directions(self._reader.vectors))
+        self._reader.ready()
         self._waiting[-1] = None  # items that came while no service ran
 
     def _place(self) -> None:
         """Neighbours of everything that waits and that the live model does not know."""
-        from intently.language.catalogue import texts_of
-
         standing = self._live.current
         if standing is None:
             return
-        if self._read is not standing or self._encoder is None:
+        if self._read is not standing or self._reader is None:
             self._read_known()
-        assert self._encoder is not None
+        assert self._reader is not None
         frame, self._waiting = self._catalogue.frame(), {}
         every = np.arange(frame.height, dtype=np.int32)
-        numbers = every[(standing.dense(every) < 0) & self._catalogue.allowed()[: frame.height]]
-        texts = texts_of(frame[numbers.tolist()])
-        told = [place for place, text in enumerate(texts) if text][-MOST:]
-        numbers = numbers[told]
-        vectors = self._encoder.encode([texts[place] for place in told])
-        if not len(numbers) or not len(self._known):
+        numbers = every[(standing.dense(every) < 0) & self._catalogue.allowed()[: frame.height]][-MOST:]
+        vectors, known = self._reader.read(frame[numbers.tolist()]), self._reader.vectors
+        told = vectors.any(axis=1)
+        numbers, vectors = numbers[told], vectors[told]
+        if not len(numbers) or not len(known):
             self.placed = Placed(standing, NOBODY.numbers, NOBODY.near, NOBODY.weights)
             return
-        alike = vectors @ self._known.T
+        alike = vectors @ known.T
         most = min(NEIGHBOURS, alike.shape[1])
         near = np.argpartition(alike, alike.shape[1] - most, axis=1)[:, -most:].astype(np.int32)
         weights = np.maximum(np.take_along_axis(alike, near, axis=1), 0.0) ** CLOSE
@@ -200,7 +193,7 @@ class Newcomers:
 
 
 def directions(vectors: FloatArray) -> FloatArray:
-    """(n, <= DIRECTIONS) unit vectors along the main directions of texts, centred; zero for items without."""
+    """(n, <= DIRECTIONS) unit vectors along the main directions of items, centred; zero for items without."""
     if not vectors.size:
         return vectors
     told = vectors.any(axis=1)
