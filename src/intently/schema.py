@@ -98,6 +98,10 @@ ITEM_COLUMNS: Final = (
     "created_at",
 )
 
+PATH: Final = " > "
+ITEM_TEXTS: Final = ("title", "description", "category", "brand", "currency", "image", "seller")
+"""Columns of items that are texts, whatever a shop sends; a list of texts is a path: "Food > Tea"."""
+
 COLUMN_ALIASES: Final = {
     "user_id": (
         "user", "userid", "customer_id", "customerid", "customer", "visitorid", "visitor_id",

@@ -16,8 +16,8 @@ MUTANTS = [
     Mutant(
         "items: a column is cast where two kinds of values meet",
         "serving/state/catalogue.py",
-        'as_text("", c.to_list()) if c.dtype != pl.String else c for c in',
-        "c.cast(pl.String) for c in",
+        "alike = one.dtype == other.dtype or",
+        "alike = True or",
         _KINDS,
     ),
     Mutant(
@@ -25,6 +25,20 @@ MUTANTS = [
         "serving/state/catalogue.py",
         "columns = [column(name, [given.get(name) for given in rows]) for name in names]",
         "columns = [pl.Series(name, [given.get(name) for given in rows]) for name in names]",
+        _KINDS,
+    ),
+    Mutant(
+        "items: an attribute may have the name of the column of item numbers",
+        "serving/state/catalogue.py",
+        'NUMBER: Final = ":number"',
+        'NUMBER: Final = "number"',
+        _KINDS,
+    ),
+    Mutant(
+        "items: one item's text makes texts of all others' numbers",
+        "store/attributes.py",
+        "most = max(_KINDS, key=lambda kind: kinds[kind])",
+        "most = max(kinds) if len(kinds) == 1 else 'text'",
         _KINDS,
     ),
     Mutant(

@@ -64,11 +64,17 @@ def test_a_removed_item_is_not_allowed_until_it_comes_back() -> None:
     assert found.titles[1] == "Bee again"
 
 
-def test_types_that_do_not_agree_become_text() -> None:
+def test_what_is_not_of_a_columns_kind_is_unknown_in_the_table_alone() -> None:
     found = catalogue()
-    found.put("a", {"price": "cheap"})
-    assert found.frame()["price"].to_list() == ["cheap", "1.5", None]
-    assert found.prices == [None, 1.5, None]
+    found.put("a", {"price": "cheap", "size": 4})
+    assert found.of(0) == {"price": "cheap", "size": 4}
+    assert found.frame()["price"].to_list() == [None, 1.5, None]
+    found.put("b", {"price": "2.5", "size": "M"})
+    assert found.frame()["price"].to_list() == [None, 2.5, None]
+    assert found.frame()["size"].to_list() == ["4", "M", None]  # texts win a draw
+    found.put("c", {"price": 3, "size": ["S", "M"]})
+    assert found.frame()["price"].to_list() == [None, 2.5, 3.0]
+    assert found.frame()["size"].to_list() == ["4", "M", '["S","M"]']
 
 
 def test_newest_and_words_are_found() -> None:

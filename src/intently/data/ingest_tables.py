@@ -15,9 +15,8 @@ from intently.data.parse import MISSING, Parsed, idents, numbers
 from intently.data.parse_times import times
 from intently.data.readers_base import Batch, Source
 from intently.data.rejects import Reject
-from intently.schema import BoolArray
+from intently.schema import ITEM_TEXTS, PATH, BoolArray
 
-_TEXTS: Final = ("title", "description", "category", "brand", "currency", "image", "seller")
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?")
 
 
@@ -53,7 +52,7 @@ def typed_rows(
     if "created_at" in mapping:
         read["created_at"] = _optional_times(batch.series(mapping["created_at"]), options)
     given = [batch.given(row) for row in range(len(batch.lines))]
-    read |= {n: _texts([row.get(mapping[n]) for row in given]) for n in _TEXTS if n in mapping}
+    read |= {n: _texts([row.get(mapping[n]) for row in given]) for n in ITEM_TEXTS if n in mapping}
     rejects, wrong = rejected(batch, mapping, read)
     bad = set(wrong.tolist())
     columns = {ours: parsed.values.to_list() for ours, parsed in read.items()}
@@ -96,7 +95,7 @@ def _text(value: Any) -> str | None:
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
-        return " > ".join(part.strip() for part in value)
+        return PATH.join(part.strip() for part in value)
     if isinstance(value, dict | list | bytes | None):
         return None
     return str(value)

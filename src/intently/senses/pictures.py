@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from intently.errors import InputError, MissingExtraError
-from intently.schema import ByteArray
+from intently.schema import PATH, ByteArray
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,7 +21,6 @@ MAX_BYTES: Final = 30_000_000
 MAX_PIXELS: Final = 60_000_000
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 _LINKS: Final = ("http", "https", "")
-_BETWEEN: Final = " > "  # a list of texts is kept as a path; the first picture is the one
 
 
 class PictureFolder:
@@ -37,7 +36,7 @@ class PictureFolder:
         no such file, or where it lies outside, be it by way of "..", an absolute path or a symbolic link.
         """
         try:
-            link = urlsplit(name.split(_BETWEEN)[0].strip())
+            link = urlsplit(name.split(PATH)[0].strip())
             path = PurePosixPath(unquote(link.path) if link.scheme else link.path)
             if link.scheme not in _LINKS or not path.name:
                 return None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 import orjson
 import polars as pl
 
 from intently.errors import InputError
+from intently.schema import ITEM_TEXTS, PATH
 from intently.store.base import MAX_ID, TableRows
 
 Attributes = dict[str, Any]
@@ -43,15 +46,11 @@ def from_json(text: str | None) -> Attributes:
     return orjson.loads(text) if text else {}
 
 
-def to_frame(key: str, idents: Sequence[str], rows: Sequence[Attributes]) -> pl.DataFrame:
-    """One row an id; a column an attribute, in order of first appearance.
-
-    A column of numbers is Int64 or Float64, of truth values Boolean, of lists a list, else text
-    (mixed kinds and objects as JSON).
-    """
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = [column(name, [row.get(name) for row in rows]) for name in names]
-    return pl.DataFrame([pl.Series(key, idents, pl.String), *columns])
+def to_frame(key: str, records: Sequence[tuple[str, Attributes]]) -> pl.DataFrame:
+    """One row an id; a column an attribute, in order of first appearance, each as `column` makes it."""
+    names = list(dict.fromkeys(name for _, row in records for name in row))
+    columns = [column(name, [row.get(name) for _, row in records]) for name in names]
+    return pl.DataFrame([pl.Series(key, [ident for ident, _ in records], pl.String), *columns])
 
 
 def _plain(value: Any) -> Any:
@@ -74,25 +73,81 @@ def _plain(value: Any) -> Any:
 
 
 def column(name: str, values: list[Any]) -> pl.Series:
-    """A column of any values, of the kind that `to_frame` says; of nothing but nulls: Null."""
-    kinds = {type(value) for value in values if value is not None}
+    """A column of the kind that most of its values have: Boolean, Int64 or Float64, List(String), String.
+
+    A value of another kind is converted where that says the same (a text that is a number, a number as a
+    text, a text as a list of one), else it is null: one item that says "none" of its stock does not make
+    texts of all others' numbers. Texts win a draw. Titles, categories and such are always texts, lists of
+    them paths; prices are always numbers. Without any value: Null.
+    """
+    kinds = Counter(_kind(value) for value in values if value is not None)
     if not kinds:
         return pl.Series(name, values, pl.Null)
-    if kinds == {bool}:
-        return pl.Series(name, values, pl.Boolean)
-    if kinds == {int} and all(v is None or _INT64[0] <= v < _INT64[1] for v in values):
-        return pl.Series(name, values, pl.Int64)
-    if kinds <= {int, float}:
-        return pl.Series(name, values, pl.Float64, strict=False)
-    if kinds == {list} and all(isinstance(part, str) for v in values if v for part in v):
-        return pl.Series(name, values, pl.List(pl.String))
-    return as_text(name, values)
+    most = _ALWAYS.get(name) or max(_KINDS, key=lambda kind: kinds[kind])
+    if most == "path":
+        return pl.Series(name, [None if value is None else as_path(value) for value in values], pl.String)
+    if most == "number":
+        return _numbers(name, values)
+    made = [None if value is None else _KINDS[most](value) for value in values]
+    return pl.Series(name, made, _DTYPES[most])
 
 
-def as_text(name: str, values: list[Any]) -> pl.Series:
-    """A column of texts: what is none as JSON."""
-    return pl.Series(name, [v if v is None else _text(v) for v in values], pl.String)
+def as_path(value: Any) -> str:
+    """A text, a list of texts as a path, anything else as JSON.
+
+    >>> as_path(["Food", "Tea"]), as_path("Tea"), as_path(4)
+    ('Food > Tea', 'Tea', '4')
+    """
+    return PATH.join(value) if _kind(value) == "texts" else _text(value)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "truth"
+    if isinstance(value, int | float):
+        return "number"
+    return "texts" if isinstance(value, list) and all(isinstance(part, str) for part in value) else "text"
+
+
+def _numbers(name: str, values: list[Any]) -> pl.Series:
+    read = [_number(value) for value in values]
+    told = [value for value in read if value is not None]
+    whole = all(isinstance(value, int) and _INT64[0] <= value < _INT64[1] for value in told)
+    return pl.Series(name, read, pl.Int64 if whole else pl.Float64, strict=False)
+
+
+def _number(value: Any) -> int | float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, int | float):
+        return value
+    try:
+        read = float(value)
+    except ValueError:
+        return None
+    return read if isfinite(read) else None
 
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _texts(value: Any) -> list[str] | None:
+    if isinstance(value, list):
+        return [_text(part) for part in value]
+    return [value] if isinstance(value, str) else None
+
+
+_KINDS: dict[str, Callable[[Any], Any]] = {
+    "text": _text,
+    "texts": _texts,
+    "number": _number,
+    "truth": lambda value: value if isinstance(value, bool) else None,
+}
+"""What a value becomes in a column of each kind; the first wins a draw."""
+_ALWAYS = {**dict.fromkeys((*ITEM_TEXTS, "created_at"), "path"), "price": "number"}
+_DTYPES: dict[str, pl.DataType | type[pl.DataType]] = {
+    "text": pl.String,
+    "texts": pl.List(pl.String),
+    "truth": pl.Boolean,
+}

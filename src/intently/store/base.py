@@ -160,11 +160,19 @@ class EventStore(Protocol):
         ...
 
     def items(self) -> pl.DataFrame:
-        """item_id and every attribute ever given, in order of arrival."""
+        """item_id and every attribute ever given, in order of arrival; a column has one kind of value."""
         ...
 
     def users(self) -> pl.DataFrame:
-        """user_id and every attribute ever given, in order of arrival."""
+        """As items: user_id and every attribute."""
+        ...
+
+    def item_records(self) -> list[tuple[str, dict[str, object]]]:
+        """(item_id, its attributes as they were given), in order of arrival."""
+        ...
+
+    def user_records(self) -> list[tuple[str, dict[str, object]]]:
+        """As item_records, for users."""
         ...
 
     def counts(self) -> Counts:

@@ -226,11 +226,19 @@ class PostgresStore:
 
     def items(self) -> pl.DataFrame:
         """See EventStore.items."""
-        return self._table("items", "item_id")
+        return attr.to_frame("item_id", self.item_records())
 
     def users(self) -> pl.DataFrame:
         """See EventStore.users."""
-        return self._table("users", "user_id")
+        return attr.to_frame("user_id", self.user_records())
+
+    def item_records(self) -> list[tuple[str, attr.Attributes]]:
+        """See EventStore.item_records."""
+        return self._records("items")
+
+    def user_records(self) -> list[tuple[str, attr.Attributes]]:
+        """See EventStore.user_records."""
+        return self._records("users")
 
     def counts(self) -> Counts:
         """See EventStore.counts."""
@@ -327,11 +335,10 @@ class PostgresStore:
             found = db.execute(f"SELECT attributes FROM {table} WHERE id = %s", (ident,)).fetchone()
         return None if found is None else attr.from_json(found[0])
 
-    def _table(self, table: str, key: str) -> pl.DataFrame:
+    def _records(self, table: str) -> list[tuple[str, attr.Attributes]]:
         with self._read() as db:
             rows = db.execute(f"SELECT id, attributes FROM {table} ORDER BY key").fetchall()
-        rows = [row for row in rows if not row[0].startswith((ERASED, SEARCH))]
-        return attr.to_frame(key, [row[0] for row in rows], [attr.from_json(row[1]) for row in rows])
+        return [(row[0], attr.from_json(row[1])) for row in rows if not row[0].startswith((ERASED, SEARCH))]
 
 
 def _only_reads(db: Connection) -> None:

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import orjson
-import polars as pl
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
@@ -72,8 +71,8 @@ def _add(router: APIRouter, service: Service, shape: records.Shape) -> None:
     @router.get(f"/{name}", name=f"export {name}", **scoped("server"))
     async def given(_request: Request) -> Response:
         """Every record a line, in order of arrival."""
-        frame = await service.work(_table, shape)
-        return StreamingResponse(_rows(frame), media_type=NDJSON[0])
+        given = await service.work(_records, shape)
+        return StreamingResponse(_rows(shape.KEY, given), media_type=NDJSON[0])
 
 
 def _must_be_lines(request: Request) -> None:
@@ -116,11 +115,11 @@ def _keep(engine: Engine, lines: list[bytes], shape: records.Shape) -> s.Kept:
     return records.put_all(engine, given, shape)
 
 
-def _table(engine: Engine, shape: records.Shape) -> pl.DataFrame:
-    return engine.store.items() if shape is s.ItemIn else engine.store.users()
+def _records(engine: Engine, shape: records.Shape) -> list[tuple[str, dict[str, object]]]:
+    return engine.store.item_records() if shape is s.ItemIn else engine.store.user_records()
 
 
-async def _rows(frame: pl.DataFrame) -> AsyncIterator[bytes]:
-    for part in frame.iter_slices(1000):
-        rows = ({name: value for name, value in row.items() if value is not None} for row in part.to_dicts())
-        yield b"".join(orjson.dumps(row) + b"\n" for row in rows)
+async def _rows(key: str, given: list[tuple[str, dict[str, object]]]) -> AsyncIterator[bytes]:
+    for start in range(0, len(given), 1000):
+        part = given[start : start + 1000]
+        yield b"".join(orjson.dumps({key: ident, **told}) + b"\n" for ident, told in part)

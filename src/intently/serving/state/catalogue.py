@@ -17,10 +17,13 @@ import polars as pl
 
 from intently.schema import BoolArray, IntArray
 from intently.serving.state.numbers import Numbers
-from intently.store.attributes import as_text, column
+from intently.store.attributes import as_path, column
 
 REMOVED: Final = "removed_at"
 """Attribute of an item that was taken out of the shop: it is never answered again."""
+
+NUMBER: Final = ":number"
+"""The column of item numbers: no attribute can have that name."""
 
 MOST_WORDED: Final = 50_000
 """Items whose words are kept as bytes: some 200 each."""
@@ -33,7 +36,7 @@ class Catalogue:
 
     def __init__(self, numbers: Numbers) -> None:
         self._numbers = numbers
-        self._base = pl.DataFrame({"number": pl.Series([], dtype=pl.Int32)})
+        self._base = pl.DataFrame({NUMBER: pl.Series([], dtype=pl.Int32)})
         self._fresh: dict[int, dict[str, Any]] = {}
         self._writing = threading.RLock()
         self._frame: pl.DataFrame | None = None
@@ -56,12 +59,14 @@ class Catalogue:
         if table.is_empty() or table.width < 2:
             return
         numbers = self._numbers.add_all(table["item_id"].to_list())
-        table = table.drop("item_id").with_columns(number=pl.Series(numbers, dtype=pl.Int32))
-        table = table.unique("number", keep="last", maintain_order=True)
+        table = table.drop("item_id").with_columns(pl.Series(NUMBER, numbers, pl.Int32))
+        table = table.unique(NUMBER, keep="last", maintain_order=True)
+        nested = [name for name, kind in table.schema.items() if kind.is_nested()]
+        table = table.with_columns(column(name, table[name].to_list()) for name in nested)
         with self._writing:
             self._fold()
             if not over:
-                table = table.filter(~pl.col("number").is_in(self._base["number"].implode()))
+                table = table.filter(~pl.col(NUMBER).is_in(self._base[NUMBER].implode()))
             self._base = _merged(table, self._base)
             self._changed()
 
@@ -77,7 +82,7 @@ class Catalogue:
         numbers = self._numbers.add_all(given)
         with self._writing:
             self._fold()
-            self._base = self._base.filter(~pl.col("number").is_in(numbers.tolist()))
+            self._base = self._base.filter(~pl.col(NUMBER).is_in(numbers.tolist()))
             for number, attributes in zip(numbers.tolist(), given.values(), strict=True):
                 self._set(number, dict(attributes))
 
@@ -96,11 +101,11 @@ class Catalogue:
         fresh = self._fresh.get(number)
         if fresh is not None:
             return dict(fresh)
-        rows = self._base.filter(pl.col("number") == number)
+        rows = self._base.filter(pl.col(NUMBER) == number)
         if rows.is_empty():
             return {}
         row = rows.row(0, named=True)
-        return {name: value for name, value in row.items() if value is not None and name != "number"}
+        return {name: value for name, value in row.items() if value is not None and name != NUMBER}
 
     def frame(self) -> pl.DataFrame:
         """item_id and every attribute; row = item number, for all items known by now."""
@@ -113,10 +118,10 @@ class Catalogue:
             self._fold()
             self._grow()
             ids = self._numbers.ids[: len(self.alive)]
-            numbers = pl.int_range(len(ids), dtype=pl.Int32, eager=True).alias("number")
-            every = pl.DataFrame({"item_id": pl.Series(ids, dtype=pl.String), "number": numbers})
-            joined = every.join(self._base, on="number", how="left", maintain_order="left")
-            self._frame = joined.drop("number")
+            numbers = pl.int_range(len(ids), dtype=pl.Int32, eager=True).alias(NUMBER)
+            every = pl.DataFrame({"item_id": pl.Series(ids, dtype=pl.String), NUMBER: numbers})
+            joined = every.join(self._base, on=NUMBER, how="left", maintain_order="left")
+            self._frame = joined.drop(NUMBER)
             return self._frame
 
     def title(self, number: int) -> str:
@@ -169,10 +174,10 @@ class Catalogue:
         """Numbers of allowed items that came last: by created_at where it is known, else by arrival."""
         version, order = self._newest
         if version != (self.version, len(self._numbers)):
-            frame = self.frame().with_row_index("number")
+            frame = self.frame().with_row_index(NUMBER)
             by = [name for name in ("created_at",) if name in frame.columns]
-            ordered = frame.sort([*by, "number"], descending=True, nulls_last=True)
-            order = ordered["number"].to_numpy().astype(np.int32)
+            ordered = frame.sort([*by, NUMBER], descending=True, nulls_last=True)
+            order = ordered[NUMBER].to_numpy().astype(np.int32)
             self._newest = ((self.version, len(self._numbers)), order)
         chosen = order[allowed[order]]
         return chosen[:most]
@@ -202,7 +207,7 @@ class Catalogue:
         rows = self._fresh.values()
         names = dict.fromkeys(name for given in rows for name in given)
         columns = [column(name, [given.get(name) for given in rows]) for name in names]
-        fresh = pl.DataFrame([pl.Series("number", list(self._fresh), pl.Int32), *columns])
+        fresh = pl.DataFrame([pl.Series(NUMBER, list(self._fresh), pl.Int32), *columns])
         self._base = _merged(fresh, self._base)
         self._fresh = {}
 
@@ -210,7 +215,7 @@ class Catalogue:
         self._frame = None
         self.version += 1
         self._grow()
-        base, numbers = self._base, self._base["number"].to_list()
+        base, numbers = self._base, self._base[NUMBER].to_list()
         for name, kept in (("title", self.titles), ("category", self.categories)):
             if name in base.columns:
                 texts = base[name].cast(pl.String).fill_null("").to_list()
@@ -220,7 +225,7 @@ class Catalogue:
             for number, value in zip(numbers, base["price"].cast(pl.Float64, strict=False), strict=True):
                 self.prices[number] = _price(value)
         if REMOVED in base.columns:
-            self.alive[base["number"].to_numpy()] = base[REMOVED].is_null().to_numpy()
+            self.alive[base[NUMBER].to_numpy()] = base[REMOVED].is_null().to_numpy()
         self._words = {}
 
     def _tell(self, number: int, given: Attributes) -> None:
@@ -240,27 +245,26 @@ class Catalogue:
 
 def _merged(first: pl.DataFrame, second: pl.DataFrame) -> pl.DataFrame:
     """Rows of both by number; cells of `first` win where they are not null."""
-    shared = [name for name in second.columns if name in first.columns and name != "number"]
-    both = first.join(second, on="number", how="full", coalesce=True, suffix=":second")
+    shared = [name for name in second.columns if name in first.columns and name != NUMBER]
+    both = first.join(second, on=NUMBER, how="full", coalesce=True, suffix=":second")
     for name in shared:
-        one, other = both[name], both[f"{name}:second"]
-        if one.dtype != other.dtype and pl.Null not in (one.dtype, other.dtype):
-            one, other = _of_one_kind(one, other)
-        both = both.with_columns(one.alias(name), other.alias(f"{name}:second"))
-        both = both.with_columns(pl.coalesce(name, f"{name}:second").alias(name)).drop(f"{name}:second")
+        one, other = both[name], both.drop_in_place(f"{name}:second")
+        both = both.with_columns(_one_column(one, other).alias(name))
     return both
 
 
-def _of_one_kind(one: pl.Series, other: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Two columns of one name, as numbers where both are, else as texts."""
-    if one.dtype.is_numeric() and other.dtype.is_numeric():
-        return one.cast(pl.Float64), other.cast(pl.Float64)
-    one, other = (as_text("", c.to_list()) if c.dtype != pl.String else c for c in (one, other))
-    return one, other
+def _one_column(one: pl.Series, other: pl.Series) -> pl.Series:
+    """Cells of `one`, of `other` where they are null; of the kind that most have where the two differ."""
+    alike = one.dtype == other.dtype or pl.Null in (one.dtype, other.dtype)
+    if alike or (one.dtype.is_numeric() and other.dtype.is_numeric()):
+        return pl.select(pl.coalesce(one, other)).to_series()
+    return column(
+        one.name, [b if a is None else a for a, b in zip(one.to_list(), other.to_list(), strict=True)]
+    )
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else as_path(value)
 
 
 def _price(value: Any) -> float | None:
