@@ -37,8 +37,8 @@ MUTANTS = [
     Mutant(
         "items: one item's text makes texts of all others' numbers",
         "store/attributes.py",
-        "most = max(_KINDS, key=lambda kind: kinds[kind])",
-        "most = max(kinds) if len(kinds) == 1 else 'text'",
+        "or max(_KINDS, key=lambda kind: kinds[kind])",
+        "or (max(kinds) if len(kinds) == 1 else 'text')",
         _KINDS,
     ),
     Mutant(
