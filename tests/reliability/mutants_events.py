@@ -135,4 +135,23 @@ MUTANTS = [
         "",
         _SHORT,
     ),
+    Mutant(
+        "events: those that wait to be counted bring an erased user's items back",
+        "serving/online/counters.py",
+        "        self.settle()\n        with self._lock:  # else",
+        "        with self._lock:  # else",
+        (
+            "tests/serving/test_online_counters.py"
+            "::test_an_erased_users_events_that_wait_do_not_bring_their_items_back",
+        ),
+    ),
+    Mutant(
+        "events: nobody is held back who brings more than is counted",
+        "serving/online/counting.py",
+        "if waiting > BEHIND and",
+        "if False and",
+        (
+            "tests/serving/test_online_counters.py::test_who_brings_more_than_is_counted_is_held_back_a_little",
+        ),
+    ),
 ]

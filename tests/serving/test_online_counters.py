@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from intently.schema import EVENT_CODES
 from intently.serving.online.counters import GATHER, HALF_LIVES_DAYS, MOST_GATHERED, Counters
+from intently.serving.online.counting import BEHIND, HOLD_S, Counting
 from intently.serving.online.covisits import Neighbours, _heaviest
 from intently.serving.online.decay import DecayedCounts
 from intently.serving.online.visits import SESSION_S, Visits
@@ -97,21 +102,83 @@ def test_an_event_at_a_time_counts_what_the_log_at_once_counts() -> None:
             assert other.visits.last(user).tolist() == at_once.visits.last(user).tolist()
 
 
-def test_what_has_gathered_is_counted_when_it_is_much_or_when_someone_reads() -> None:
+def until(true: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if true():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never was")
+
+
+def test_what_has_gathered_is_counted_aside_when_it_is_much_or_when_someone_reads() -> None:
     counters = Counters()
+    counting = Counting(counters)
+    counting.start()
     for n in range(GATHER - 1):
         counters.observe(0, n % 3, 1, 1e9 + n)
-    counters.count_gathered()
-    assert counters.n_events == 0
+        counting.brought()
+    assert (counters.n_events, counters.waiting) == (0, GATHER - 1)
     counters.observe(0, 0, 1, 1e9 + GATHER)
-    counters.count_gathered()
-    assert counters.n_events == GATHER
-    users = [0] * MOST_GATHERED
+    counting.brought()
+    until(lambda: counters.n_events == GATHER)
+    counting.stop()
+    users = [0] * MOST_GATHERED  # nobody counts aside any more
     counters.observe_all(users, users, [1] * MOST_GATHERED, [2e9] * MOST_GATHERED)
-    assert counters.n_events == GATHER + MOST_GATHERED
+    assert (counters.n_events, counters.waiting) == (GATHER + MOST_GATHERED, 0)
     counters.observe(0, 1, 1, 2e9)
     counters.popular(np.array([0], np.int32), 2e9)
     assert counters.n_events == GATHER + MOST_GATHERED + 1
+
+
+def test_who_brings_more_than_is_counted_is_held_back_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    counters, counted = Counters(), threading.Event()
+    settle = counters.settle
+    monkeypatch.setattr(counters, "settle", lambda: (counted.wait(10), settle()))
+    counting, many = Counting(counters), [0] * (BEHIND // 2)
+    counting.start()
+    held: list[list[float]] = []
+    for _ in range(3):
+        counters.observe_all(many, many, [1] * len(many), [2e9] * len(many))
+        held.append([])
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "sleep", held[-1].append)
+            counting.brought()
+    assert held == [[], [], [HOLD_S]]
+    counted.set()
+    until(lambda: counters.waiting == 0)
+    counting.stop()
+
+
+def test_a_fault_in_counting_is_logged_and_the_next_events_are_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    counters = Counters()
+    settle, faults = counters.settle, [ValueError("no")]
+
+    def once() -> None:
+        if faults:
+            raise faults.pop()
+        settle()
+
+    monkeypatch.setattr(counters, "settle", once)
+    counting, many = Counting(counters), [0] * GATHER
+    counting.start()
+    for _ in range(2):
+        counters.observe_all(many, many, [1] * GATHER, [2e9] * GATHER)
+        counting.brought()
+        until(lambda: not faults)
+    until(lambda: counters.waiting == 0)
+    counting.stop()
+    assert "stored and remembered, but not counted" in caplog.text
+
+
+def test_an_erased_users_events_that_wait_do_not_bring_their_items_back() -> None:
+    counters = Counters()
+    counters.observe_all([1, 2], [5, 6], [1, 1], [1e9, 1e9])
+    counters.forget(1)
+    counters.settle()
+    assert counters.visits.last(1).tolist() == []
+    assert counters.visits.last(2).tolist() == [6]
 
 
 def test_what_says_nothing_good_is_not_counted() -> None:

@@ -1,7 +1,7 @@
 """What the shop does now: popularity, trends and what goes with what, an event at a time.
 
 `observe` only appends, so that who waits for an event is not held up; what has gathered is counted in one
-vectorised step when someone reads, or by `count_gathered`, once GATHER events wait. The log at start goes
+vectorised step when someone reads, or aside (counting.py), once GATHER events wait. The log at start goes
 the same way.
 """
 
@@ -26,7 +26,7 @@ SHORT, LONG = 1, 3
 COVISIT_HALF_LIFE_DAYS = 28.0
 GATHER = 4096
 MOST_GATHERED = 16 * GATHER
-"""Events that may wait for `count_gathered`; more are counted at once."""
+"""Events that may wait; more are counted at once by who brings them."""
 
 FEW = 16
 """Up to so many waiting events are counted one by one: whole arrays would cost more."""
@@ -48,7 +48,7 @@ class Counters:
         self.visits = Visits()
         self.n_events = 0
         self._waiting: deque[tuple[Sequence[int], Sequence[int], Sequence[float]]] = deque()
-        self._gathered = 0  # events that were added since `count_gathered` counted
+        self._came = self._counted = 0  # the first is written by who observes, the other under the lock
         self._lock = threading.Lock()
         self._mine = threading.local()
 
@@ -68,21 +68,15 @@ class Counters:
             moments = list(compress(moments, good))
         if users:
             self._waiting.append((users, items, moments))
-            self._gathered += len(users)
-            if self._gathered >= MOST_GATHERED:
-                self.count_gathered()
+            self._came += len(users)
+            if self.waiting >= MOST_GATHERED:
+                self.settle()
 
     def observe_log(self, users: IntArray, items: IntArray, events: ByteArray, time_s: DoubleArray) -> None:
         """Take in many at once, in any order."""
         kept = np.isin(events, _POSITIVE)
         with self._lock:
             self._count(users[kept], items[kept], time_s[kept])
-
-    def count_gathered(self) -> None:
-        """Count what has gathered if that is much."""
-        if self._gathered >= GATHER:
-            self._gathered = 0
-            self.settle()
 
     def settle(self) -> None:
         """Count what has gathered."""
@@ -93,11 +87,23 @@ class Counters:
             users = list(chain.from_iterable(part[0] for part in waiting))
             items = list(chain.from_iterable(part[1] for part in waiting))
             moments = list(chain.from_iterable(part[2] for part in waiting))
+            self._counted += len(users)
             if len(users) <= FEW:
                 for one in zip(users, items, moments, strict=True):
                     self._count_one(*one)
             else:
                 self._count(np.array(users, np.int32), np.array(items, np.int32), np.array(moments))
+
+    @property
+    def waiting(self) -> int:
+        """Events that are not counted yet."""
+        return self._came - self._counted
+
+    def forget(self, user: int) -> None:
+        """Drop a user's latest items, those of events that wait too; sums over all users stay."""
+        self.settle()
+        with self._lock:  # else what another thread is just counting would bring them back
+            self.visits.forget(user)
 
     def _count_one(self, user: int, item: int, time_s: float) -> None:
         pairs = self.visits.add_one(user, item, time_s)

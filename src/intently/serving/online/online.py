@@ -151,7 +151,7 @@ class Online:
         self.pending.forget(user)
         self.curve.forget(user)
         self.explorer.forget(user)
-        self.counters.visits.forget(user)
+        self.counters.forget(user)
 
     # -- answers -------------------------------------------------------------------------------
 

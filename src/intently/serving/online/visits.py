@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from intently.ordering import in_order
 from intently.schema import BoolArray, DoubleArray, IntArray, LongArray
 
 SESSION_S = 1800.0
@@ -47,7 +48,9 @@ class Visits:
         when = np.concatenate([self._time_s[old][held], time_s])
         fresh = np.arange(len(everyone)) >= len(old_users)
         if not _in_order(everyone, when):  # the log at start is
-            order = np.lexsort((when, everyone))
+            _, order = in_order(everyone.astype(np.int64))
+            if not _in_order(everyone[order], when[order]):  # something came late
+                order = np.lexsort((when, everyone))
             fresh = fresh[order]
             everyone, met, when = everyone[order], met[order], when[order]
         made = _pairs(everyone, met, when, fresh, self.look_back)

@@ -19,6 +19,7 @@ from intently import __version__
 from intently.config import Settings
 from intently.schema import EVENT_CODES
 from intently.serving.decisions.log import DecisionLog
+from intently.serving.online.counting import Counting
 from intently.serving.rules.rulebook import RuleBook
 from intently.serving.state.bus import open_bus
 from intently.serving.state.catalogue import Catalogue
@@ -66,7 +67,8 @@ class Engine:
         self.live = LiveModel(settings.artifacts, self.catalogue, self.memory.items)
         self.learned = Learned(settings, self.memory, self.live, self.catalogue)
         self.online = self.learned.online
-        self.ledger.afterwards = self.online.counters.count_gathered
+        self.counting = Counting(self.online.counters)
+        self.ledger.afterwards = self.counting.brought
         self.profiles = Profiles(self.store)
         self.onboarding = Onboarding(self.memory, self.catalogue, self.profiles, self.store.users)
         self.newcomers = Newcomers(settings, self.catalogue, self.live)
@@ -92,6 +94,7 @@ class Engine:
         self.live.start()
         self.learned.aim()
         self.ledger.start()
+        self.counting.start()
         self.decisions.start()
         self.newcomers.start()
         self.company.start()
@@ -101,6 +104,7 @@ class Engine:
         self.newcomers.stop()
         self.live.stop()
         self.ledger.stop()
+        self.counting.stop()
         self.bus.stop()
         self.decisions.stop()
         self.online.close()

@@ -194,20 +194,14 @@ class Ledger:
                 log.exception("events could not be taken into the memory")
             self._wait_no_more(len(stored.rows))
             _tell(stored.outcomes())
-            self._count_all()
-
-    def _count_all(self) -> None:
-        try:
             self.afterwards()
-        except Exception:
-            log.exception("events were stored and remembered, but not counted")
 
     def _take_others(self) -> None:
         """What another service stored, once no own rows are on their way here."""
         with self._handing:
             if self._stored.empty():
                 self._look(until=self._others + 1)
-                self._count_all()
+                self.afterwards()
                 return
         self._stored.put(LOOK)
 
