@@ -143,7 +143,7 @@ def test_who_brings_more_than_is_counted_is_held_back_a_little(monkeypatch: pyte
         with monkeypatch.context() as patch:
             patch.setattr(time, "sleep", held[-1].append)
             counting.brought()
-    assert held == [[], [], [HOLD_S]]
+    assert held == [[], [], [1.5 * HOLD_S]]
     counted.set()
     until(lambda: counters.waiting == 0)
     counting.stop()

@@ -18,6 +18,7 @@ BEHIND: Final = 4 * GATHER
 """Events that may wait before who brings more is held back."""
 
 HOLD_S: Final = 0.008
+"""How long, where just more than that wait; in proportion where more do."""
 
 log = logging.getLogger("intently.serving")
 
@@ -48,7 +49,7 @@ class Counting:
         if waiting >= GATHER:
             self._much.set()
         if waiting > BEHIND and self._thread.is_alive():
-            time.sleep(HOLD_S)
+            time.sleep(HOLD_S * waiting / BEHIND)
 
     def _run(self) -> None:
         while True:
