@@ -71,6 +71,7 @@ def test_what_is_not_of_a_columns_kind_is_unknown_in_the_table_alone() -> None:
     assert found.frame()["price"].to_list() == [None, 1.5, None]
     found.put("b", {"price": "2.5", "size": "M"})
     assert found.frame()["price"].to_list() == [None, 2.5, None]
+    assert found.prices == [None, 2.5, None]
     assert found.frame()["size"].to_list() == ["4", "M", None]  # texts win a draw
     found.put("c", {"price": 3, "size": ["S", "M"]})
     assert found.frame()["price"].to_list() == [None, 2.5, 3.0]

@@ -110,13 +110,14 @@ def _kind(value: Any) -> str:
 
 
 def _numbers(name: str, values: list[Any]) -> pl.Series:
-    read = [_number(value) for value in values]
+    read = [as_number(value) for value in values]
     told = [value for value in read if value is not None]
     whole = all(isinstance(value, int) and _INT64[0] <= value < _INT64[1] for value in told)
     return pl.Series(name, read, pl.Int64 if whole else pl.Float64, strict=False)
 
 
-def _number(value: Any) -> int | float | None:
+def as_number(value: Any) -> int | float | None:
+    """A number, also one that was written as a text; None for anything else, truth values too."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, int | float):
@@ -141,7 +142,7 @@ def _texts(value: Any) -> list[str] | None:
 _KINDS: dict[str, Callable[[Any], Any]] = {
     "text": _text,
     "texts": _texts,
-    "number": _number,
+    "number": as_number,
     "truth": lambda value: value if isinstance(value, bool) else None,
 }
 """What a value becomes in a column of each kind; the first wins a draw."""

@@ -17,7 +17,7 @@ import polars as pl
 
 from intently.schema import BoolArray, IntArray
 from intently.serving.state.numbers import Numbers
-from intently.store.attributes import as_path, column
+from intently.store.attributes import as_number, as_path, column
 
 REMOVED: Final = "removed_at"
 """Attribute of an item that was taken out of the shop: it is never answered again."""
@@ -231,7 +231,7 @@ class Catalogue:
     def _tell(self, number: int, given: Attributes) -> None:
         self.titles[number] = _text(given.get("title"))
         self.categories[number] = _text(given.get("category"))
-        self.prices[number] = _price(given.get("price"))
+        self.prices[number] = _price(as_number(given.get("price")))
         self.alive[number] = given.get(REMOVED) is None
 
     def _grow(self) -> None:
