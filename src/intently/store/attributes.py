@@ -80,14 +80,19 @@ def column(name: str, values: list[Any]) -> pl.Series:
     texts of all others' numbers. Texts win a draw. Titles, categories and such are always texts, lists of
     them paths; prices are always numbers. Without any value: Null.
     """
-    kinds = Counter(_kind(value) for value in values if value is not None)
-    if not kinds:
+    always, types = _ALWAYS.get(name), set(map(type, values)) - {type(None)}
+    if not types:
         return pl.Series(name, values, pl.Null)
-    most = _ALWAYS.get(name) or max(_KINDS, key=lambda kind: kinds[kind])
+    if types == {str} and always != "number":  # as nearly all columns are
+        return pl.Series(name, values, pl.String)
+    if types <= {int, float} and always != "path":
+        return _numbers(name, values)
+    kinds = Counter(_kind(value) for value in values if value is not None)
+    most = always or max(_KINDS, key=lambda kind: kinds[kind])
     if most == "path":
         return pl.Series(name, [None if value is None else as_path(value) for value in values], pl.String)
     if most == "number":
-        return _numbers(name, values)
+        return _numbers(name, [as_number(value) for value in values])
     made = [None if value is None else _KINDS[most](value) for value in values]
     return pl.Series(name, made, _DTYPES[most])
 
@@ -109,11 +114,10 @@ def _kind(value: Any) -> str:
     return "texts" if isinstance(value, list) and all(isinstance(part, str) for part in value) else "text"
 
 
-def _numbers(name: str, values: list[Any]) -> pl.Series:
-    read = [as_number(value) for value in values]
-    told = [value for value in read if value is not None]
-    whole = all(isinstance(value, int) and _INT64[0] <= value < _INT64[1] for value in told)
-    return pl.Series(name, read, pl.Int64 if whole else pl.Float64, strict=False)
+def _numbers(name: str, values: list[int | float | None]) -> pl.Series:
+    told = [value for value in values if value is not None]
+    whole = set(map(type, told)) == {int} and _INT64[0] <= min(told) and max(told) < _INT64[1]
+    return pl.Series(name, values, pl.Int64 if whole else pl.Float64, strict=False)
 
 
 def as_number(value: Any) -> int | float | None:
