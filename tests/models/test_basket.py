@@ -142,6 +142,20 @@ def test_the_nearest_users_are_found_and_oneself_says_nothing() -> None:
         np.testing.assert_allclose(table.toarray()[0], np.array([1, 1, 0, 1, 0, 0]) / np.sqrt(3), atol=1e-6)
 
 
+def test_one_history_alone_is_told_what_it_is_told_among_others() -> None:
+    rng = np.random.default_rng(0)
+    lists = [rng.integers(0, 40, rng.integers(0, 30)).tolist() for _ in range(60)]
+    everyone = Histories.of([*lists, []], at_s=1e9)
+    near = Neighbours.of(everyone, 40, 30.0, nearest=7, seed=0)
+    every_item = np.arange(40, dtype=np.int32)
+    among_others = near.told(everyone, np.repeat(np.arange(61), 40), np.tile(every_item, 61))
+    assert np.count_nonzero(among_others[0]) > 500
+    for row in range(61):
+        alone = near.told(everyone.select([row]), np.zeros(40, np.int64), every_item)
+        for one, all_of_them in zip(alone, among_others, strict=True):
+            np.testing.assert_array_equal(one, all_of_them[40 * row : 40 * (row + 1)])
+
+
 def test_the_strongest_of_a_row_are_kept_and_found_again() -> None:
     table = sparse.csr_matrix(np.array([[3.0, 1.0, 2.0], [0.0, 5.0, 5.0]]))
     kept = strongest(table, 1)

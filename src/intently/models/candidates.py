@@ -15,7 +15,7 @@ import numpy as np
 from intently.data import Histories
 from intently.features import PAIR_FEATURES, ItemFacts, pair_features
 from intently.models.base import Recommender
-from intently.models.neighbours import NEAR_COLUMNS, Neighbours, values_at
+from intently.models.neighbours import NEAR_COLUMNS, Neighbours
 from intently.models.ranking import top_k
 from intently.schema import BoolArray, FloatArray, IntArray, LongArray
 
@@ -106,7 +106,7 @@ class PairMaker:
             others = values if same else _finite(given[pool_rows, pool])
             columns += [values[:, None], standing(values, rows, others, pool_rows)[:, None]]
         if self.near is not None:
-            columns += [values_at(met, rows, items)[:, None] for met in self.near.met(histories)]
+            columns += [told[:, None] for told in self.near.told(histories, rows, items)]
         if self.vectors is not None:
             columns.append(self._text_match(histories, rows, items)[:, None])
         return np.concatenate(columns, axis=1, dtype=np.float32)

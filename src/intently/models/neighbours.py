@@ -72,6 +72,40 @@ class Neighbours:
         tastes = sparse.csr_matrix(parts, shape=(len(parts[2]) - 1, n_items))
         return cls(tastes, state["rarity"], half_life_days, nearest)
 
+    def told(self, histories: Histories, rows: LongArray, items: IntArray) -> list[FloatArray]:
+        """(pairs,) twice, as `met` says it of (row of `histories`, item); one history is quicker."""
+        if len(histories) == 1:
+            return [mean[items] for mean in self._met_by_one(histories)]
+        return [values_at(met, rows, items) for met in self.met(histories)]
+
+    def _met_by_one(self, history: Histories) -> list[FloatArray]:
+        """What `met` says of one history, dense: its sums in the same order, without tables laid out anew."""
+        asked = moments_met(history, self.tastes.shape[1], self.half_life_days)
+        asked = _unit(strongest(asked, WIDE))
+        at, each = _stored(self._by_item, asked.indices)
+        users, means = self._by_item.indices[at], []
+        rare = _unit(_times(asked, self.rarity))
+        for weights, table in ((asked.data, self._by_item), (rare.data, self._by_rare_item)):
+            cosines = np.zeros(self.tastes.shape[0], np.float32)
+            np.add.at(cosines, users, np.repeat(weights, each) * table.data[at])
+            means.append(self._mean_of_one(cosines))
+        return means
+
+    def _mean_of_one(self, cosines: FloatArray) -> FloatArray:
+        near = np.flatnonzero((cosines > 0) & (cosines <= SELF))
+        if len(near) > self.nearest:
+            least = np.partition(cosines[near], -self.nearest)[-self.nearest]
+            near = near[cosines[near] >= least]
+            near = np.sort(near[np.argsort(-cosines[near], kind="stable")[: self.nearest]])
+        mean = np.zeros(self.tastes.shape[1], np.float32)
+        if len(near):
+            weights = cosines[near]
+            total = np.bincount(np.zeros(len(near), np.int64), weights).astype(np.float32)
+            weights /= np.maximum(total, 1e-9)
+            at, each = _stored(self.tastes, near)
+            np.add.at(mean, self.tastes.indices[at], np.repeat(weights, each) * self.tastes.data[at])
+        return mean
+
     def met(self, histories: Histories) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
         """Sparse (batch, n_items), twice: mean taste of the nearest, by all items and by rare ones."""
         asked = moments_met(histories, self.tastes.shape[1], self.half_life_days)
@@ -109,6 +143,14 @@ def strongest(table: sparse.csr_matrix, most: int) -> sparse.csr_matrix:
     out = sparse.csr_matrix((table.data[kept], table.indices[kept], ends), shape=table.shape)
     out.sort_indices()
     return out
+
+
+def _stored(table: sparse.csr_matrix, rows: IntArray | LongArray) -> tuple[LongArray, LongArray]:
+    """(places of all entries of these rows, row after row; how many each has)."""
+    begin = table.indptr[rows].astype(np.int64)
+    each = table.indptr[rows + 1] - begin
+    ends = np.cumsum(each)
+    return np.arange(int(each.sum())) + np.repeat(begin - ends + each, each), each
 
 
 def rows_of(table: sparse.csr_matrix) -> LongArray:
