@@ -112,9 +112,6 @@ def test_a_damaged_graph_is_exported_again_and_strange_weights_are_refused(
     assert weights.graph(graph.parent) == graph
 
 
-def test_an_encoder_says_what_it_is(tmp_path: Path) -> None:
-    encoder = ImageEncoder(cache=tmp_path)
-    assert encoder.with_cache(tmp_path / "other").cache == tmp_path / "other"
-    assert encoder.fingerprint.startswith("efficientnet-lite0")
+def test_a_number_of_threads_that_makes_no_sense_is_refused() -> None:
     with pytest.raises(InputError, match="threads"):
         ImageEncoder(threads=-1)

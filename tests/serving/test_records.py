@@ -41,6 +41,16 @@ def ids(service: Running, **body: Any) -> list[str]:
     return [item["item_id"] for item in answer.json()["items"]]
 
 
+def comes_before(service: Running, user: str, liked: str, other: str) -> None:
+    """Wait until a new item stands among the first ten; it stands before the other one."""
+    for _ in range(300):
+        found = ids(service, user_id=user, n=22)
+        if liked in found and found.index(liked) < 10:
+            break
+        time.sleep(0.1)
+    assert found.index(liked) < found.index(other)
+
+
 def test_an_item_is_put_patched_replaced_and_read(changing: Running) -> None:
     http = changing.client
     told = http.post("/v1/items", json={"item_id": "n1", "title": "New", "price": 2.5, "tags": ["a", "b"]})
@@ -132,12 +142,7 @@ def test_a_new_item_is_recommended_to_those_who_like_what_reads_like_it(tmp_path
         service.client.put("/v1/items/hose", json={"title": "garden hose 99"})
         service.client.put("/v1/items/balm", json={"title": "lip balm 99"})
         for user, liked, other in (("u001", "hose", "balm"), ("u000", "balm", "hose")):
-            for _ in range(300):
-                found = ids(service, user_id=user, n=22)
-                if liked in found and found.index(liked) < 10:
-                    break
-                time.sleep(0.1)
-            assert found.index(liked) < found.index(other)
+            comes_before(service, user, liked, other)
 
 
 def test_a_new_item_like_nothing_that_is_a_candidate_is_recommended_all_the_same(tmp_path: Path) -> None:
@@ -192,12 +197,7 @@ def test_a_new_item_is_recommended_to_those_who_like_what_looks_like_it(tmp_path
         put("/v1/items/other", json={"image": "../secret.png"})  # nothing to read: no newcomer
         put("/v1/items/broken", json={"image": "x\u0000y"})
         for user, liked, other in (("u001", "odd", "even"), ("u000", "even", "odd")):
-            for _ in range(300):
-                found = ids(service, user_id=user, n=22)
-                if liked in found and found.index(liked) < 10:
-                    break
-                time.sleep(0.1)
-            assert found.index(liked) < found.index(other)
+            comes_before(service, user, liked, other)
         known = service.client.post("/v1/recommendations", json={"user_id": "u001", "n": 22}).json()["items"]
         assert {i["item_id"] for i in known if i["source"] == "new"} == {"odd", "even"}
         assert service.client.get("/healthz").json()["status"] == "ok"

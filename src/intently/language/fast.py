@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from intently.cache import sha256_of
 from intently.errors import MissingExtraError
+from intently.nn.session import one_core
 from intently.schema import FloatArray, LongArray
 
 if TYPE_CHECKING:
@@ -98,15 +99,7 @@ class FastModel:
 
         Each call uses one core; callers run several at once.
         """
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise MissingExtraError("onnxruntime", "serve") from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        session = onnxruntime.InferenceSession(str(self.graph), options, providers=["CPUExecutionProvider"])
+        session = one_core(self.graph)
 
         def run(ids: LongArray, mask: LongArray) -> FloatArray:
             vectors: FloatArray = session.run(None, {"ids": ids, "mask": mask})[0]

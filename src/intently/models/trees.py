@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from intently.nn.session import one_core
 from intently.schema import DoubleArray, FloatArray
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ def prepare(booster: lightgbm.Booster) -> Any:
 
 
 def _walker(booster: lightgbm.Booster) -> Any:
-    """An onnxruntime session of one thread, which a list's worth of rows does not wake others for."""
-    import onnxruntime
+    """A session of one thread: a list's worth of rows does not wake others."""
     from onnx import TensorProto, helper
 
     laid = _Laid()
@@ -54,9 +54,7 @@ def _walker(booster: lightgbm.Booster) -> Any:
     graph = helper.make_graph([node], "trees", [rows], [scores])
     versions = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
     model = helper.make_model(graph, opset_imports=versions, ir_version=8)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    return one_core(model.SerializeToString())
 
 
 class _Laid:

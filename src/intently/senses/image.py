@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from intently import progress
 from intently.cache import VectorCache, default_cache, sha256_of
 from intently.cores import cores
-from intently.errors import InputError, MissingExtraError
+from intently.errors import InputError
 from intently.nn.inference import unit
+from intently.nn.session import one_core
 from intently.schema import FloatArray
 from intently.senses import weights
 from intently.senses.pictures import SIDE, pixels_of
@@ -48,18 +48,6 @@ class ImageEncoder:
             raise InputError(f"threads must be 0 (all) or more, got {threads}", field="threads")
         self.threads = threads or cores()
         self.cache = default_cache() if cache is None else Path(cache)
-
-    @property
-    def fingerprint(self) -> str:
-        """What changes whenever the same picture would get another vector."""
-        return f"{weights.RECIPE}-{weights.SHA256}"
-
-    def with_cache(self, cache: Path) -> Self:
-        """The same encoder with another cache folder."""
-        other = copy.copy(self)
-        other.cache = Path(cache)
-        other.__dict__.pop("_session", None)
-        return other
 
     def encode(self, files: Sequence[Path | None]) -> FloatArray:
         """(n, size) float32, unit length; zeros for None and for a file that is no picture.
@@ -129,14 +117,5 @@ class ImageEncoder:
 
     @cached_property
     def _session(self) -> InferenceSession:
-        """The network; each call uses one core, several threads call."""
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise MissingExtraError("onnxruntime", "serve") from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        file = str(weights.graph(self._home))
-        return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        """The network; several threads call it."""
+        return one_core(weights.graph(self._home))
