@@ -7,7 +7,7 @@ from mutants import Mutant
 _READINGS, _TREES = "tests/serving/test_readings.py", "tests/models/test_trees.py"
 _PRODUCTS, _RECORDS = "tests/models/test_products.py", "tests/serving/test_records.py"
 _LIKE_NOTHING = "test_a_new_item_like_nothing_that_is_a_candidate_is_recommended_all_the_same"
-_WARM = "tests/models/test_warm_start.py"
+_WARM, _LEARNED = "tests/models/test_warm_start.py", "tests/serving/test_online_service.py"
 
 MUTANTS = [
     Mutant(
@@ -93,5 +93,19 @@ MUTANTS = [
         "fresh.lerp_(torch.from_numpy(earlier.weights[name]), LEARNED)",
         "fresh.copy_(torch.from_numpy(earlier.weights[name]))",
         (_WARM,),
+    ),
+    Mutant(
+        "lists: of more lists than can wait none is drawn, so each is pushed out before its time",
+        "serving/online/pending.py",
+        "                out = [user for user in self._of if not self._drawn(user)]\n",
+        "                out = [next(iter(self._of))]\n",
+        (_LEARNED,),
+    ),
+    Mutant(
+        "lists: pairs that wait for the horizon are pushed out before it is over",
+        "serving/online/chance.py",
+        "self._every, self._changed_s = self._every * 2, at_s\n",
+        "pass\n",
+        (_LEARNED,),
     ),
 ]

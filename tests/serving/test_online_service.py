@@ -42,13 +42,25 @@ def test_only_what_is_met_within_the_window_is_an_outcome() -> None:
     assert len(pending) == 0
 
 
-def test_a_full_house_of_waiting_lists_gives_up_the_oldest_and_says_so() -> None:
-    pending = Pending(WINDOW_S, most=2)
-    for user in range(3):
-        pending.add(waiting(user, float(user)))
-    assert (len(pending), pending.lost, 0 in pending) == (2, 1, False)
-    pending.forget(1)
-    assert 1 not in pending
+def test_with_more_users_than_fit_a_share_of_them_is_learned_from() -> None:
+    pending, learned, most = Pending(WINDOW_S, most=100), [], 0
+    for user in range(20_000):  # 2,000 within a window
+        pending.add(waiting(user, user * 0.03))
+        learned += pending.ripe(user * 0.03, 4)
+        most = max(most, len(pending))
+    assert most <= 100
+    assert pending.share == 1 / 32  # 62 of the 2,000
+    assert 400 < len(learned) < 700
+    assert np.histogram([one.user for one in learned], bins=4)[0].min() > 80  # of all times alike
+    assert pending.lost < 400
+    for user in range(20_000, 20_400):  # quiet hours: 10 within a window
+        pending.add(waiting(user, 600.0 + (user - 20_000) * 6.0))
+        learned += pending.ripe(600.0 + (user - 20_000) * 6.0, 4)
+    assert pending.share == 1.0
+    assert pending.wants(1)
+    assert not pending.wants(20_399)
+    pending.forget(20_399)
+    assert pending.wants(20_399)
 
 
 def shop(folder: Path) -> Online:
@@ -167,7 +179,7 @@ def test_an_erased_user_waits_for_nothing(tmp_path: Path) -> None:
     online.observe(4, 14, PURCHASE, 101.0)
     online.counters.settle()
     online.forget(4)
-    assert 4 not in online.pending
+    assert len(online.pending) == 0
     assert online.counters.visits.last(4).tolist() == []
     assert online.pending.ripe(1e9, 9) == []
 
@@ -210,6 +222,19 @@ def test_probabilities_hold_before_and_after_outcomes_are_known() -> None:
     assert ece(test, curve.of(told)) < plain + 0.01
     assert curve.slope == pytest.approx(1.0, rel=0.15)
     assert curve.shift == pytest.approx(2.0, rel=0.15)
+
+
+def test_a_busy_shop_learns_what_its_chances_come_to_within_the_whole_horizon() -> None:
+    curve, table, numbers = Curve(horizon_s=100.0), np.zeros((20, N)), np.arange(20, dtype=np.int32)
+    table[:, 1] = np.linspace(-1, 1, 20)
+    met = np.arange(20) >= 15
+    for user in range(10_000):  # twelve times as many within the horizon as are kept
+        curve.keep(user, user * 0.02, numbers, table, np.full(20, 0.01))
+        curve.fit(np.eye(N)[1], user * 0.02, lambda _user, numbers, _at_s: met[numbers].astype(float))
+    assert curve.slope > 4  # nothing but lists whose outcome is known tells it
+    low, high = curve.of(np.array([-1.0, 1.0])).tolist()
+    assert low < 0.05
+    assert high > 0.85
 
 
 def test_the_gain_of_a_list_is_its_ndcg() -> None:

@@ -50,6 +50,9 @@ class Curve:
         self._known: deque[tuple[DoubleArray, DoubleArray]] = deque(maxlen=LISTS)
         self._lock = threading.Lock()
         self._since = 0
+        self._every = 1  # of so many lists one is kept
+        self._came = 0
+        self._changed_s = 0.0
 
     def of(self, log_odds: DoubleArray) -> DoubleArray:
         """Probabilities of the horizon."""
@@ -58,7 +61,14 @@ class Curve:
     def keep(
         self, user: int, at_s: float, numbers: IntArray, table: DoubleArray, chance: DoubleArray
     ) -> None:
-        """Remember some pairs of a list."""
+        """Remember some pairs of a list; of so few lists that they reach back over the whole horizon."""
+        with self._lock:
+            self._came += 1
+            if self._came % self._every:
+                return
+            if len(self._young) == LISTS:
+                self._young = deque(list(self._young)[::2], maxlen=LISTS)
+                self._every, self._changed_s = self._every * 2, at_s
         n = len(numbers)
         head = np.arange(min(ROWS // 2, n))
         rows = np.unique(np.concatenate([head, np.linspace(0, n - 1, ROWS // 2).astype(np.int64)]))
@@ -81,6 +91,8 @@ class Curve:
             while self._young and now_s - self._young[0].at_s > self.horizon_s:
                 one = self._young.popleft()
                 self._known.append((one.table, happened(one.user, one.numbers, one.at_s)))
+            if self._every > 1 and len(self._young) < LISTS // 4 and now_s - self._changed_s > self.horizon_s:
+                self._every, self._changed_s = self._every // 2, now_s
             young, known = list(self._young), list(self._known)
         if known and sum(float(labels.sum()) for _, labels in known) >= LEAST_RIGHT:
             tables, targets = zip(*known, strict=True)

@@ -111,7 +111,7 @@ class Online:
                 if event != self.target:
                     continue
                 user, time_s = users[place], moments[place]
-                if user not in self.pending and self._may_ask():
+                if self.pending.wants(user) and self._may_ask():
                     part = slice(counted, place)  # a list is as of just before the event
                     self.counters.observe_all(users[part], items[part], events[part], moments[part])
                     counted = place
@@ -171,7 +171,7 @@ class Online:
             self._take_over(model)
         if user >= 0:
             self._learn_if_free(at_s)
-        return self.speaks or (user >= 0 and user not in self.pending)
+        return self.speaks or (user >= 0 and self.pending.wants(user))
 
     def rank(self, user: int, asked: Question) -> Ranked | None:
         """The new order of a list's head; None where the layer has nothing to say yet. See `wants`."""
@@ -190,7 +190,7 @@ class Online:
         return Ranked(order, np.sort(asked.scores)[::-1])
 
     def _wait(self, user: int, asked: Question, table: DoubleArray) -> None:
-        if user in self.pending:
+        if not self.pending.wants(user):
             return
         self.pending.add(Waiting(user, asked.at_s, asked.candidates, table, self.layer.score(table)))
         if asked.calibrated:
@@ -296,6 +296,7 @@ class Online:
             "lists_learned": self.layer.n_lists,
             "lists_waiting": len(self.pending),
             "lists_given_up": self.pending.lost,
+            "users_learned_from": self.pending.share,
             "window_hours": self.pending.window_s / 3600.0,
             "weights": self.layer.named(),
             "explored": self.explorer.told(self.names)[:MOST_TOLD],
