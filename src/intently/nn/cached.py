@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from intently.nn.gaps import buckets
-from intently.nn.inference import Doubles, Floats, Weights, encode, gelu
+from intently.nn.inference import Doubles, Floats, Weights, causal_bias, gelu
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class Block:
     inward: Floats  # (d, 3 d)
     inward_bias: Floats
     nearest: Floats  # (heads, span): the bias of each distance, the furthest first
+    before: Floats  # (heads, span, span): the same from token to token, -inf towards the future
     outward: Floats  # (d, d)
     outward_bias: Floats
     widen: Floats  # (d, 4 d)
@@ -59,7 +60,7 @@ class Cached:
     """
 
     def __init__(self, weights: Weights, heads: int) -> None:
-        self.weights, self.heads = weights, heads
+        self.heads = heads
         count = sum(name.endswith("attention.distance") for name in weights)
         self.blocks = [_laid_out(weights, f"blocks.{index}.", heads) for index in range(count)]
         self.scale, self.shift = weights["norm.weight"], weights["norm.bias"]
@@ -69,11 +70,41 @@ class Cached:
 
     def read(self, tokens: Floats, times: Doubles) -> tuple[Floats, Kept]:
         """(tokens, d) of one sequence and its times -> ((d,) what comes after the last, what was kept)."""
-        inward: list[Floats] = []
-        hidden = encode(tokens, [(1, len(tokens))], self.weights, self.heads, times, inward)
-        shape = (len(inward), len(tokens), 3, self.heads, self.width)
-        parts = np.stack(inward).reshape(shape).transpose(2, 0, 3, 1, 4)
-        return hidden[0], Kept(np.ascontiguousarray(parts[1]), np.ascontiguousarray(parts[2]))
+        n = len(tokens)
+        ago = buckets(times[:, None] - times) if self.timed else None
+        shape = (len(self.blocks), self.heads, n, self.width)
+        keys, values = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        x: Floats = tokens - tokens.mean(axis=1, keepdims=True)
+        for index, block in enumerate(self.blocks):
+            inward = x @ block.inward
+            inward *= self._per_lengths(x)
+            inward += block.inward_bias
+            query, keys[index], values[index] = inward.reshape(n, 3, self.heads, -1).transpose(1, 2, 0, 3)
+            asking = slice(
+                n - 1 if index == len(self.blocks) - 1 else 0, n
+            )  # of the last block the last alone
+            x, query = x[asking], query[:, asking]
+            scores = query @ keys[index].swapaxes(1, 2)  # (heads, asking, n)
+            scores += block.before[:, asking, :n]
+            if block.gap is not None and ago is not None:
+                scores += block.gap[:, ago[asking]]
+            scores -= np.maximum.reduce(scores, axis=2, keepdims=True)
+            np.exp(scores, out=scores)
+            mixed = scores @ values[index]
+            mixed /= np.add.reduce(scores, axis=2, keepdims=True)
+            came = mixed.swapaxes(0, 1).reshape(len(x), -1) @ block.outward
+            came += block.outward_bias
+            x = x + came
+            wide = x @ block.widen
+            wide *= self._per_lengths(x)
+            wide += block.widen_bias
+            x += gelu(wide) @ block.narrow
+            x += block.narrow_bias
+        last = x[-1]
+        last *= self._per_length(last)
+        last *= self.scale
+        last += self.shift
+        return last, Kept(keys, values)
 
     def step(self, token: Floats, kept: Kept, times: Doubles) -> tuple[Floats, Kept]:
         """(d,) the next token -> ((d,) what comes after it, what is kept with it).
@@ -111,6 +142,14 @@ class Cached:
         x += self.shift
         return x, Kept(keys, values)
 
+    def _per_lengths(self, x: Floats) -> Floats:
+        """(rows, 1) of `_per_length`."""
+        out: Floats = np.vecdot(x, x)[:, None]
+        out /= np.float32(self.d)
+        out += np.float32(1e-5)
+        np.sqrt(out, out=out)
+        return np.reciprocal(out, out=out)
+
     def _per_length(self, x: Floats) -> float:
         """What the norm multiplies with; `x` has no mean."""
         return float((x.dot(x) / self.d + 1e-5) ** -0.5)
@@ -119,13 +158,14 @@ class Cached:
 def _laid_out(weights: Weights, at: str, heads: int) -> Block:
     inward, inward_bias = _after_norm(weights, at + "attention_norm", at + "attention.inward")
     d = len(inward)
-    root = np.float32((d // heads) ** -0.5)
+    root, distance = np.float32((d // heads) ** -0.5), weights[at + "attention.distance"]
     inward[:, :d] *= root
     inward_bias[:d] *= root
     return Block(
         inward,
         inward_bias,
-        np.ascontiguousarray(weights[at + "attention.distance"][:, ::-1]),
+        np.ascontiguousarray(distance[:, ::-1]),
+        causal_bias(distance, distance.shape[1]),
         *_into_stream(weights, at + "attention.outward"),
         *_after_norm(weights, at + "forward_norm", at + "widen"),
         *_into_stream(weights, at + "narrow"),

@@ -33,20 +33,16 @@ def encode(
     weights: Weights,
     heads: int,
     times: Doubles | None = None,
-    inwards: list[Floats] | None = None,
 ) -> Floats:
     """(tokens, d) -> (sequences, d): what layers.Encoder in eval mode gives for each sequence's last token.
 
     The last block is asked about the last tokens only: no other one's answer is read. weights: named as in
-    the state_dict. times: (tokens,) seconds, needed where the encoder is timed. inwards: a list that gets
-    each block's (tokens, 3 d) queries, keys and values, for who goes on from here.
+    the state_dict. times: (tokens,) seconds, needed where the encoder is timed.
     """
     blocks = sum(name.endswith("attention.distance") for name in weights)
     for index in range(blocks):
         at = f"blocks.{index}."
         inward = linear(norm(x, weights, at + "attention_norm"), weights, at + "attention.inward")
-        if inwards is not None:
-            inwards.append(inward)
         latest = index == blocks - 1
         gap = weights.get(at + "attention.gap")
         gaps = None if gap is None or times is None else [gap[:, b] for b in within(times, groups, latest)]
