@@ -6,9 +6,10 @@
 Starts `intently serve` on a free port, warms it up, then lets wrk (Debian's package) ask
 GET /v1/recommendations/{user}?n=20 for users drawn at random, at several numbers of connections, and
 POST /v1/events one at a time. `recommend` asks users whom the service was asked for before, `first` users
-whom it was not (drawn at random, so some come twice): their history has to be read. Prints and keeps one line
-a case: requests/s, median, p90 and p99 in milliseconds, and the server's own CPU seconds a request, which a
-busy machine changes least.
+whom it was not (drawn at random, so some come twice), right after the start: their history has to be read.
+`ready` asks others whom it was not asked for, once the service has nothing left to do. Prints and keeps one
+line a case: requests/s, median, p90 and p99 in milliseconds, and the server's own CPU seconds a request: a
+busy machine changes those least.
 `--peer` asks the same model behind FastAPI and eager torch (peers/fastapi_torch.py) in the same run, in turn
 with ours; our lines then say how many times less CPU they took.
 `--copy` (default) works on a copy of the store, so that posted events stay out of the shop.
@@ -25,6 +26,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,9 +89,11 @@ def main() -> None:
             users = sample_users(address, wanted.users, wanted.seed)
             facts = {key: shop[key] for key in ("model", "stage", "n_items", "n_users", "n_events")}
             fresh = fresh_users(address, users, wanted)
-            for case in ("first", "recommend", "event"):
+            for case in ("first", "ready", "recommend", "event"):
+                if case == "ready":
+                    idle(pid)
                 for connections in wanted.connections:
-                    asked = next(fresh) if case == "first" else users
+                    asked = next(fresh) if case in ("first", "ready") else users
                     row = load(address, pid, case, connections, asked, wanted)
                     peer = theirs.get(connections) if case == "recommend" else None
                     if peer is not None:
@@ -105,9 +109,20 @@ def fresh_users(address: str, users: list[str], wanted: argparse.Namespace) -> I
     random.Random(wanted.seed).shuffle(others)
     for user in users:
         ask(address, f"/v1/recommendations/{urllib.request.quote(user, safe='')}?n={wanted.n}")
-    share = len(others) // len(wanted.connections)
-    for place in range(len(wanted.connections)):
+    runs = 2 * len(wanted.connections)
+    share = len(others) // runs
+    for place in range(runs):
         yield others[place * share : (place + 1) * share]
+
+
+def idle(pid: int) -> None:
+    """Return when a process has next to nothing to do, at the latest after two minutes."""
+    ends = time.monotonic() + 120
+    while time.monotonic() < ends:
+        before = cpu_seconds(pid)
+        time.sleep(3)
+        if cpu_seconds(pid) - before < 0.1:
+            return
 
 
 def say(row: dict[str, Any], wanted: argparse.Namespace) -> None:
@@ -196,7 +211,7 @@ def load(
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
         file.flush()
-        if case != "first":
+        if case not in ("first", "ready"):
             wrk(address, file.name, connections, 2)
         began = cpu_seconds(pid)
         told = wrk(address, file.name, connections, wanted.seconds)
@@ -225,7 +240,7 @@ def script_of(address: str, case: str, users: list[str], wanted: argparse.Namesp
     if case == "peer":
         paths = ",".join(f'"/recommend/{user}?n={wanted.n}"' for user in safe)
         return ASK % (paths, wanted.seed) + DONE
-    if case in ("first", "recommend"):
+    if case in ("first", "ready", "recommend"):
         more = "&explain=true" if wanted.explain else ""
         paths = ",".join(f'"/v1/recommendations/{user}?n={wanted.n}{more}"' for user in safe)
         return ASK % (paths, wanted.seed) + DONE

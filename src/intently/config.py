@@ -92,6 +92,11 @@ class Settings(BaseModel):
         default=0.0, ge=0, le=1, description="share of lists that may show what is new; 0: none"
     )
     explore_slots: int = Field(default=1, ge=1, le=5, description="places of such a list, its last ones")
+    read_ahead: int = Field(
+        default=20_000,
+        ge=0,
+        description="users here last whose lists are made ready while nobody asks; 0: none",
+    )
     require_key: bool = Field(default=False, description="ask for a key on loopback too, behind a proxy")
     origins: tuple[str, ...] = Field(
         default=(), description="of pages that may ask from a browser, as https://shop.example"

@@ -7,6 +7,7 @@ from mutants import Mutant
 _READINGS, _TREES = "tests/serving/test_readings.py", "tests/models/test_trees.py"
 _PRODUCTS, _RECORDS = "tests/models/test_products.py", "tests/serving/test_records.py"
 _LIKE_NOTHING = "test_a_new_item_like_nothing_that_is_a_candidate_is_recommended_all_the_same"
+_AHEAD = "tests/serving/test_ahead.py"
 _WARM, _LEARNED = "tests/models/test_warm_start.py", "tests/serving/test_online_service.py"
 
 MUTANTS = [
@@ -107,5 +108,34 @@ MUTANTS = [
         "self._every, self._changed_s = self._every * 2, at_s\n",
         "pass\n",
         (_LEARNED,),
+    ),
+    Mutant(
+        "lists: what was made ready holds although something new came",
+        "serving/state/readings.py",
+        "        if named is not None and _same(named, done):\n",
+        "        if named is not None:\n",
+        (_AHEAD,),
+    ),
+    Mutant(
+        "lists: what was made ready for who is erased meanwhile is kept",
+        "serving/answer/ahead.py",
+        "        if engine.memory.users.get(user_id) < 0:  # erased meanwhile\n",
+        "        if False:\n",
+        (_AHEAD,),
+    ),
+    Mutant(
+        "lists: lists are made ready while others wait for theirs",
+        "serving/answer/ahead.py",
+        "            while seen != (seen := self._came()):\n",
+        "            while False:\n",
+        (_AHEAD,),
+    ),
+    Mutant(
+        "lists: a decision of who is known is written without a key after keys were forgotten",
+        "serving/decisions/file.py",
+        "            self._keys.clear()\n        new = [name for name in names if name not in self._keys]\n",
+        "            new = []\n        new = [name for name in names if name not in self._keys]\n"
+        "        if len(self._keys) + len(names) > _FORGET_AFTER:\n            self._keys.clear()\n",
+        ("tests/serving/test_decision_log.py",),
     ),
 ]

@@ -19,6 +19,7 @@ from served import Running, running
 from intently.config import Settings
 from intently.errors import StoreError
 from intently.serving.answer.recommend import recommend
+from intently.serving.decisions import file as file_module
 from intently.serving.decisions import log as log_module
 from intently.serving.decisions.file import DecisionFile, Reader
 from intently.serving.decisions.ids import AT_ONCE, RANDOM, key_at, key_of, moment_of, new_id
@@ -151,6 +152,22 @@ def test_what_was_handed_over_is_found_by_its_id(tmp_path: Path) -> None:
     assert log.find("rec_" + "0" * 28) == log.find("nonsense") == []
     assert (log.kept, log.lost, log.trouble) == (30, 0, "")
     log.stop()
+
+
+def test_people_have_one_key_each_however_often_keys_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_module, "_FORGET_AFTER", 5)
+    path, names = tmp_path / "d.db", ["a", "名", "c'\"\\", "d"]
+    written = DecisionFile(path, 5, 0.0)
+    groups = [names[:2], ["", *names], [*names[1:], names[0], names[3]], names[:1]]
+    made_of = [[made(who=who) for who in group] for group in groups]
+    for group in made_of:
+        written.add(group, [f"i{n}" for n in range(40)], 0.0)
+    assert [one.who for group in made_of for one in Reader(path).find(group[-1].id)] == ["名", "d", "d", "a"]
+    assert written.erase(["d"]) == 3
+    assert written.erase(["a", "名"]) == 7
+    written.close()
 
 
 def test_a_restart_reads_decisions_of_the_runs_before(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import orjson
 from starlette.responses import Response
 
 from intently.errors import NotReadyError
+from intently.serving.answer.ahead import Ahead
 from intently.serving.http.metrics import Metrics
 from intently.serving.state.engine import Engine
 
@@ -30,6 +31,8 @@ class Service:
         engine.company.figures = lambda: self.metrics.text(engine)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="intently-model")
         self._waiting = 0
+        self._ahead = Ahead(engine, engine.settings.read_ahead)
+        self._ahead.start()
 
     async def work(self, function: Callable[..., Result], *given: Any) -> Result:
         """function(engine, *given) in the pool; raises NotReadyError when too many wait already."""
@@ -44,6 +47,7 @@ class Service:
 
     def close(self) -> None:
         """End the threads, then the engine."""
+        self._ahead.stop()
         self._pool.shutdown(wait=True)
         self.engine.close()
 

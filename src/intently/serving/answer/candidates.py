@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
+from intently.models.ranking import Ranked
 from intently.schema import BoolArray, DoubleArray, FloatArray, IntArray
 from intently.serving.answer.draft import CODE, Draft
 from intently.serving.answer.judged import Judged
 from intently.serving.state.deeds import Deeds
 from intently.serving.state.engine import Engine
-from intently.serving.state.view import one_history
+from intently.serving.state.view import View, one_history
 
 POOL: Final = 300
 """Candidates that go into the later stages; pages and rules choose among them."""
@@ -27,7 +28,9 @@ log = logging.getLogger("intently.serving")
 def gather(engine: Engine, draft: Draft) -> None:
     """Candidates best first: the scenario's own, then the model's. A model that fails is left out."""
     try:
-        judged = _judge(engine, draft)
+        standing = draft.view.standing
+        draft.calibrated = standing is not None and standing.calibrated is not None
+        judged = judge(engine, draft.view)
         if judged is not None:
             judged.best(POOL)  # whatever is wrong with the model shows here
     except Exception:
@@ -41,16 +44,22 @@ def gather(engine: Engine, draft: Draft) -> None:
         _newcomers(engine, draft, judged)
 
 
-def _judge(engine: Engine, draft: Draft) -> Judged | None:
-    """What the live model says; None without one."""
-    standing = draft.view.standing
+def judge(engine: Engine, view: View) -> Judged | None:
+    """What the live model says to a view; None without one."""
+    standing, readings = view.standing, engine.readings
     if standing is None:
         return None
-    draft.calibrated = standing.calibrated is not None
-    view, model, readings = draft.view, standing.stateful, engine.readings
+    model = standing.stateful
     if model is not None:
         reading = readings.of(view, standing, model)
-        return Judged(standing, lambda: model.scores_of(reading.state), carried=(model, reading))
+
+        def state() -> Any:
+            return readings.state(reading, view, standing, model)
+
+        def best(most: int) -> Ranked:
+            return model.best(state(), most, repeats=True)
+
+        return Judged(standing, lambda: model.scores_of(state()), reading, best)
     said = readings.said(view, standing)
 
     def ask() -> FloatArray:
@@ -76,7 +85,8 @@ def by_model(draft: Draft, judged: Judged | None) -> None:
     ok = draft.allowed.take(numbers)
     if not np.logical_and.reduce(ok):
         draft.barred(numbers[~ok])
-        if ok.sum() < min(POOL, 3 * draft.n):  # bars took most: look again among what they leave
+        few = ok.sum() < min(POOL, 3 * draft.n)
+        if few and len(numbers) >= POOL:  # bars took most: look again among what they leave
             numbers, values = judged.best(POOL, draft.allowed)
     draft.extend(numbers, values, "model")
     raised = draft.force.lifted(draft.shopper) if draft.force is not None else None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from intently.models.stateful import Stateful, best_of
+from intently.models.ranking import Ranked
+from intently.models.stateful import best_of
 from intently.schema import BoolArray, DoubleArray, FloatArray, IntArray
 from intently.serving.state.deeds import NOTHING
 from intently.serving.state.model import Standing
@@ -18,23 +18,23 @@ from intently.serving.state.readings import Reading, Said
 class Judged:
     """Scores of one view: the best of them, those of some items, or all.
 
-    A model that carries a user from event to event (`carried`: it and the reading) names its best without
-    laying out a score for every item. Any other is asked for all (`ask`) when somebody needs them. Neither
-    names its best twice while nothing new comes: it is held in the reading, or in `said`. `chances`, of a
-    model that gives probabilities, says them of dense ids that its scores leave out (models/two_stage.py).
+    A model that carries a user from event to event names its `best` without laying out a score for every
+    item. Any other is asked for all (`ask`) when somebody needs them. Neither names its best twice while
+    nothing new comes: it is `held` in the reading, or in what was said. `chances`, of a model that gives
+    probabilities, says them of dense ids that its scores leave out (models/two_stage.py).
     """
 
     def __init__(
         self,
         standing: Standing,
         ask: Callable[[], FloatArray],
-        said: Said | None = None,
-        carried: tuple[Stateful[Any], Reading] | None = None,
+        held: Reading | Said | None = None,
+        best: Callable[[int], Ranked] | None = None,
         chances: Callable[[list[int]], FloatArray] | None = None,
     ) -> None:
-        self._standing, self._ask, self._carried, self._chances = standing, ask, carried, chances
-        self._said = said or Said(0.0, NOTHING)
-        self._held: Reading | Said = carried[1] if carried else self._said
+        self._standing, self._ask, self._best, self._chances = standing, ask, best, chances
+        self._held: Reading | Said = held or Said(0.0, NOTHING)
+        self._beyond = self._held.beyond if isinstance(self._held, Said) else {}
 
     @cached_property
     def all(self) -> FloatArray:
@@ -59,11 +59,10 @@ class Judged:
 
     def _first(self, most: int) -> tuple[IntArray, DoubleArray]:
         """(dense ids, scores) of the best of all items."""
-        if self._carried is None:
+        if self._best is None:
             dense, scores = best_of(_finite(self.all), most)
             return dense, scores.astype(np.float64)
-        model, reading = self._carried
-        ranked = model.best(reading.state, most, repeats=True)
+        ranked = self._best(most)
         found = ranked.items[0] >= 0
         return ranked.items[0][found], ranked.scores[0][found].astype(np.float64)
 
@@ -80,7 +79,7 @@ class Judged:
         """The model's word on items that it leaves out of `all`, by dense id; -inf where it has none."""
         if self._chances is None or not len(dense):
             return np.full(len(dense), -np.inf)
-        known = self._said.beyond
+        known = self._beyond
         wanted = [item for item in dict.fromkeys(dense.tolist()) if item not in known]
         if wanted:
             known |= dict(zip(wanted, self._chances(wanted).tolist(), strict=True))

@@ -12,8 +12,10 @@ ones, and never the file). What is deleted is overwritten with zeros.
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 import threading
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -55,6 +57,11 @@ _MASKS: Final = 32
 _PRUNED_AT_ONCE: Final = 500
 _USED_AGAIN_S: Final = 3600.0
 NAMES_AT_ONCE: Final = 100_000
+
+IN_A_ROW: Final = 12
+GIVE_WAY_S: Final = 1e-5
+"""Slept after so many decisions: an answer that is being made takes the interpreter back at once. Else it
+waits for a whole switch interval wherever numpy lets it go, 20 ms a list while 512 are written."""
 
 
 class DecisionFile:
@@ -108,7 +115,12 @@ class DecisionFile:
         with explained(self.path), self._transaction() as db:
             self._doubt(db)
             self._name(db, ids)
-            rows = [(*self._row(db, decision, now_s),) for decision in decisions]
+            self._meet(db, {one.who for one in decisions if one.who})
+            rows = []
+            for place, decision in enumerate(decisions):
+                rows.append(self._row(db, decision, now_s))
+                if place % IN_A_ROW == 0:
+                    time.sleep(GIVE_WAY_S)
             db.executemany("INSERT OR IGNORE INTO decisions VALUES (?, ?, ?, ?, ?)", rows)
 
     def _doubt(self, db: sqlite3.Connection) -> None:
@@ -128,7 +140,7 @@ class DecisionFile:
         if decision.rules is not self._rules[0]:
             self._rules = decision.rules, told(decision.rules)
         rules = self._share(db, self._rules[1], digest_of(self._rules[1]), now_s) if decision.rules else 0
-        who = self._who(db, decision.who) if decision.who else None
+        who = self._keys[decision.who] if decision.who else None
         return key_of(decision.id), decision.start, who, self.era, encode(decision, masks, rules)
 
     def _name(self, db: sqlite3.Connection, ids: Sequence[str]) -> None:
@@ -144,15 +156,15 @@ class DecisionFile:
             db.execute("INSERT INTO runs VALUES (?, ?, ?)", (self.era, self._named, key))
             self._named += len(part)
 
-    def _who(self, db: sqlite3.Connection, who: str) -> int:
-        key = self._keys.get(who)
-        if key is None:
-            db.execute("INSERT OR IGNORE INTO who (id) VALUES (?)", (who,))
-            key = int(db.execute("SELECT key FROM who WHERE id = ?", (who,)).fetchone()[0])
-            if len(self._keys) >= _FORGET_AFTER:
-                self._keys.clear()
-            self._keys[who] = key
-        return key
+    def _meet(self, db: sqlite3.Connection, names: set[str]) -> None:
+        """Know the keys of these people, new ones for who was never written."""
+        if len(self._keys) + len(names) > _FORGET_AFTER:
+            self._keys.clear()
+        new = [name for name in names if name not in self._keys]
+        if new:
+            db.executemany("INSERT OR IGNORE INTO who (id) VALUES (?)", [(name,) for name in new])
+            asked = "SELECT id, key FROM who WHERE id IN (SELECT value FROM json_each(?))"
+            self._keys.update(db.execute(asked, (json.dumps(new),)).fetchall())
 
     def _packed(self, mask: BoolArray) -> tuple[bytes, bytes]:
         """(bits, digest); most masks are those of the answer before, and nobody changes one."""

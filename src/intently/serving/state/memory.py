@@ -159,14 +159,16 @@ class Memory:
 
     def latest(self, most: int) -> list[str]:
         """Ids of the users whose positive events are the latest, latest first; guests are not among them."""
+        came = list(self._late.items())
+        last = np.full(len(self.users), -np.inf)  # after those who came late: everyone of them is in it
         ends = self._indptr[1:]
         known = np.flatnonzero(ends > self._indptr[:-1])
-        last = dict(zip(known.tolist(), self._time_s[ends[known] - 1].tolist(), strict=True))
-        for user, late in list(self._late.items()):
-            last[user] = max(last.get(user, 0.0), *(time_s for _, time_s, _ in late[-50:]))
-        order = sorted(last, key=lambda user: (-last[user], user))
-        names = (self.users.ids[user] for user in order)
-        return list(islice((name for name in names if not name.startswith(GUEST)), most))
+        last[known] = self._time_s[ends[known] - 1]
+        for user, late in came:
+            last[user] = max(last[user], *(time_s for _, time_s, _ in late[-50:]))
+        order = np.argsort(-last, kind="stable")
+        names = (self.users.ids[user] for user in order[np.isfinite(last[order])])
+        return list(islice((name for name in names if name and not name.startswith(GUEST)), most))
 
     def bought(self, done: Deeds) -> IntArray:
         """Distinct items of purchases."""

@@ -19,12 +19,14 @@ class Pace:
     """The quickest of the latest answers of one version."""
 
     def __init__(self) -> None:
+        self.lists = 0  # so far, of any version
         self._version: object = None
         self._n = 0
         self._least_s = self._told_s = float("inf")
 
     def took(self, version: object, seconds: float) -> None:
         """One answer; a new version begins anew."""
+        self.lists += 1
         if version is not self._version:
             self._version, self._n = version, 0
             self._least_s = self._told_s = float("inf")

@@ -1,8 +1,10 @@
 """What the live model holds of each user, carried from event to event, or said of them last.
 
 For a model that can (models/stateful.py) an answer needs no reading of the whole history: the state of the
-latest answer is advanced by what came since. Any other reads the history anew when something came, or when
-the step of time that it was asked in is over (view.STEP_S). Both belong to one version; a swap begins anew.
+latest answer is advanced by what came since. Of users beyond those states, and of those whom nobody asked
+for yet (answer/ahead.py), the best alone are kept. Any other model reads the history anew when something
+came, or when the step of time that it was asked in is over (view.STEP_S). All belong to one version; a swap
+begins anew.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ from intently.serving.state.view import View, one_history
 MOST: Final = 5_000
 """States kept, those asked for last: 1 KB a moment of the window each, and 5 KB for its best."""
 
+MOST_NAMED: Final = 20_000
+"""Users whose best alone are kept: 4 KB each."""
+
 MOST_SCORES: Final = 16_000_000
 """Scores kept of models that read anew, 64 MB: of the users asked for last, the others keep their best."""
 
@@ -32,7 +37,8 @@ STRANGER: Final = -1
 class Reading:
     """How far a state has read, the state, and the best that it named: they hold until something new comes.
 
-    top: (how many were asked for, item numbers, scores), None until they were asked for.
+    state: None where the best alone were kept; see Readings.state. top: (how many were asked for, item
+    numbers, scores), None until they were asked for.
     """
 
     read: IntArray
@@ -64,20 +70,42 @@ class Readings:
 
     def __init__(self) -> None:
         self._of: OrderedDict[int, Reading] = OrderedDict()
+        self._named: OrderedDict[int, Reading] = OrderedDict()  # without states
         self._said: OrderedDict[int, Said] = OrderedDict()
         self._whole: OrderedDict[int, Said] = OrderedDict()  # those of them that hold scores
         self._version: Standing | None = None
         self._writing = threading.Lock()
 
     def of(self, view: View, standing: Standing, model: Stateful[Any]) -> Reading:
-        """The model's state after all of the view's events."""
+        """What the model holds after all of the view's events."""
         done, n = view.deeds, len(view.deeds.items)
         settled = n - len(view.visit)
-        reading = self._settled(view, done.part(0, settled), standing, model)
+        early = done.part(0, settled)
+        reading = self._settled(view, early, standing, model)
         if settled == n:
             return reading
-        state = _advanced(model, reading.state, done.part(settled, n), standing)
+        before = self._state(reading, view, early, standing, model)
+        state = _advanced(model, before, done.part(settled, n), standing)
         return Reading(done.items, state)  # counts for this answer, and is not kept
+
+    def state(self, reading: Reading, view: View, standing: Standing, model: Stateful[Any]) -> Any:
+        """The state of a view's reading, which is read now where its best alone were kept."""
+        return self._state(reading, view, view.deeds, standing, model)
+
+    def holds(self, view: View, standing: Standing) -> bool:
+        """Whether the best after the view's events are here."""
+        self._of_version(standing)
+        found = self._of.get(view.user) or self._named.get(view.user)
+        return found is not None and found.top is not None and _same(found, view.deeds)
+
+    def carries(self, user: int) -> bool:
+        """Whether a state of this user is kept."""
+        return user in self._of
+
+    def rest(self, user: int) -> None:
+        """Of this user keep the best alone."""
+        with self._writing:
+            self._name(user, self._of.pop(user, None))
 
     def said(self, view: View, standing: Standing) -> Said:
         """What the model said, or is about to say, of all of the view's events; see `keep`."""
@@ -116,13 +144,13 @@ class Readings:
     def forget(self, user: int) -> None:
         """Drop what is held of a user."""
         with self._writing:
-            for held in (self._of, self._said, self._whole):
+            for held in (self._of, self._named, self._said, self._whole):
                 held.pop(user, None)
 
     def _of_version(self, standing: Standing) -> None:
         if self._version is not standing:
             with self._writing:
-                self._version, self._of = standing, OrderedDict()
+                self._version, self._of, self._named = standing, OrderedDict(), OrderedDict()
                 self._said, self._whole = OrderedDict(), OrderedDict()
 
     def _settled(self, view: View, done: Deeds, standing: Standing, model: Stateful[Any]) -> Reading:
@@ -130,22 +158,47 @@ class Readings:
         found = self._of.get(view.user) if view.user >= 0 else None
         if found is not None:
             n = len(found.read)
-            if n == len(done.items) and found.read.tobytes() == done.items.tobytes():
+            if _same(found, done):
                 return found
             if n < len(done.items) and found.read.tobytes() == done.items[:n].tobytes():  # nothing came late
                 state = _advanced(model, found.state, done.part(n, len(done.items)), standing)
                 return self._keep(view.user, Reading(done.items, state), standing)
+        named = self._named.get(view.user) if view.user >= 0 else None
+        if named is not None and _same(named, done):
+            return named
         reading = Reading(done.items, model.begin(one_history(done, standing, view.asked_s)))
         return self._keep(view.user, reading, standing) if view.user >= 0 else reading
+
+    def _state(
+        self, reading: Reading, view: View, done: Deeds, standing: Standing, model: Stateful[Any]
+    ) -> Any:
+        if reading.state is None:
+            reading.state = model.begin(one_history(done, standing, view.asked_s))
+            self._keep(view.user, reading, standing)
+        return reading.state
 
     def _keep(self, user: int, reading: Reading, standing: Standing) -> Reading:
         with self._writing:
             if self._version is standing:
+                self._named.pop(user, None)
                 self._of[user] = reading
                 self._of.move_to_end(user)
                 if len(self._of) > MOST:
-                    self._of.popitem(last=False)
+                    self._name(*self._of.popitem(last=False))
         return reading
+
+    def _name(self, user: int, reading: Reading | None) -> None:
+        if reading is None or reading.top is None:
+            return
+        self._named[user] = Reading(reading.read, None, reading.top)
+        self._named.move_to_end(user)
+        if len(self._named) > MOST_NAMED:
+            self._named.popitem(last=False)
+
+
+def _same(reading: Reading, done: Deeds) -> bool:
+    """Whether it has read these events and no others."""
+    return len(reading.read) == len(done.items) and reading.read.tobytes() == done.items.tobytes()
 
 
 def _kept_as(view: View) -> int | None:
