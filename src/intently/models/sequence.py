@@ -268,6 +268,8 @@ class Sequence(Recommender):
     # -- answering -----------------------------------------------------------------------------
 
     def _scores(self, histories: Histories) -> FloatArray:
+        if len(histories) == 1:  # in half the time
+            return self.scores_of(self.begin(histories))[None]
         bags = self._bags(histories)
         asked = (bags.lengths > 0) & bool(self.weights)
         if asked.all() and len(asked):

@@ -9,7 +9,7 @@ import numpy as np
 
 from intently.data import Histories
 from intently.errors import InputError
-from intently.models.ranking import Ranked, top_k
+from intently.models.ranking import Ranked, enough, top_k
 from intently.schema import ByteArray, DoubleArray, FloatArray, IntArray
 
 S = TypeVar("S")
@@ -82,8 +82,7 @@ def best_of(scores: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
         ranked = top_k(scores[None], min(k, n))
         found = ranked.items[0][ranked.items[0] >= 0]
         return found, scores[found]
-    cut = np.partition(scores, n - k)[n - k]
-    pool = np.flatnonzero(scores >= cut)
+    pool = np.flatnonzero(scores >= enough(scores, k))
     pool = pool[np.argsort(-scores[pool], kind="stable")[:k]]
     best = scores[pool]
     there = np.isfinite(best)
