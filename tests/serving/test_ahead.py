@@ -176,6 +176,20 @@ def test_while_lists_are_asked_for_none_is_made_ready(
     assert early == 0
 
 
+def test_those_here_last_come_first_and_one_look_through_has_an_end(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "LOOK_S", 0.01)
+    monkeypatch.setattr(ahead, "MOST_S", 0.0)
+    one = Ahead(engine, MANY)
+    one.start()
+    until(lambda: one._ended[0] is not None)
+    assert ready(engine) == set(engine.memory.latest(1))
+    monkeypatch.setattr(ahead, "AGAIN_S", 0.0)
+    until(lambda: ready(engine) >= set(engine.memory.latest(3)))  # it goes on the next time
+    one.stop()
+
+
 def test_none_are_made_ready_where_the_settings_say_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahead, "LOOK_S", 0.01)
     engine = Engine(Settings(home=home, read_ahead=0))

@@ -20,6 +20,9 @@ LOOK_S: Final = 2.0
 AGAIN_S: Final = 300.0
 """After so long users are looked through again: of some, events came in."""
 
+MOST_S: Final = 60.0
+"""What one look through may take: of a million items a list takes 25 ms, and those here last come first."""
+
 QUIET_S: Final = 0.01
 """Without a list or an event for so long nobody is waiting."""
 
@@ -59,23 +62,25 @@ class Ahead:
             self._ended = (standing, time.monotonic())
 
     def _read(self, standing: Standing) -> None:
-        engine, seen = self._engine, (-1, -1)
+        engine, seen, spent_s = self._engine, (-1, -1), 0.0
         for user_id in engine.memory.latest(self._most):
             while seen != (seen := self._came()):
                 self._stop.wait(QUIET_S)
-            if self._stop.is_set() or engine.live.current is not standing:
+            if self._stop.is_set() or engine.live.current is not standing or spent_s > MOST_S:
                 return
-            self.name(user_id)
+            began = time.perf_counter()
+            if self.name(user_id):
+                spent_s += time.perf_counter() - began
 
     def _came(self) -> tuple[int, int]:
         """How many lists and events came so far."""
         return self._engine.pace.lists, self._engine.ledger.row
 
-    def name(self, user_id: str) -> None:
-        """The best for a user, unless they are there already."""
+    def name(self, user_id: str) -> bool:
+        """The best for a user; False when they are there already."""
         engine, view = self._engine, self._engine.ask(user_id)
         if view.standing is None or view.user < 0 or engine.readings.holds(view, view.standing):
-            return
+            return False
         carried, judged = engine.readings.carries(view.user), judge(engine, view)
         if judged is not None:
             judged.best(POOL)
@@ -83,3 +88,4 @@ class Ahead:
             engine.readings.rest(view.user)
         if engine.memory.users.get(user_id) < 0:  # erased meanwhile
             engine.readings.forget(view.user)
+        return True
