@@ -26,6 +26,7 @@ from intently.serving.rules.rule import Rule
 from intently.serving.shapes.answers import Arm, Context, RecommendationRequest, Recommendations
 from intently.serving.shapes.records import ItemIn
 from intently.serving.state.engine import Engine
+from intently.store import open_store
 
 
 @pytest.fixture
@@ -101,6 +102,28 @@ def test_lists_of_an_earlier_run_come_out_again(settings: Settings) -> None:
     for answer in (*answers, later):
         found = replay(settings, answer.recommendation_id)
         assert (found.same, found.same_candidates, found.notes) == (True, True, []), found
+
+
+def test_lists_of_a_service_on_postgres_come_out_again(tmp_path: Path, database: str, shop: Dataset) -> None:
+    publish(tmp_path, shop, repeat(shop))
+    settings = Settings(home=tmp_path, store=database)
+    with open_store(database) as store:
+        store.add_events([{"user_id": "u003", "item_id": "i003", "event": "purchase", "time_s": 1.7e9}])
+    answers = []
+    for _ in range(2):  # in two runs
+        engine = Engine(settings)
+        engine.start()
+        for item in ("i020", "i021", "i020"):
+            happens(engine, "u003", item)
+            answers += [asked(engine, "u003"), asked(engine, None, scenario="trending")]
+        engine.close()
+    assert len({tuple(item.item_id for item in answer.items) for answer in answers}) > 2
+    for answer in answers:
+        found = replay(settings, answer.recommendation_id)
+        assert (found.same, found.same_candidates, found.notes) == (True, True, []), found
+        assert found.logged == [item.item_id for item in answer.items]
+    with open_store(database) as store:
+        assert store.counts().events == 7
 
 
 def test_rules_are_those_of_then(engine: Engine, settings: Settings) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import orjson
@@ -38,7 +39,7 @@ from intently.serving.state.clock import ShopClock
 from intently.serving.state.engine import Engine
 from intently.serving.state.model import Standing
 from intently.serving.state.newcomers import HasAll, Newcomers
-from intently.store import SqliteStore
+from intently.store import EventStore, open_store
 
 YEAR_S = 365 * 86_400.0
 
@@ -97,9 +98,10 @@ def as_of(settings: Settings, one: Logged, reader: Reader) -> Iterator[Engine]:
                 "explore_slots": max(slots, 1),
             }
         )
-        engine = Engine(there, PastStore(settings.store_path, row))
+        past = PastStore(open_store(settings.store_place), row)
+        engine = Engine(there, cast(EventStore, past))
         try:
-            _bring_up(engine, settings, one, reader.names(one.era))
+            _bring_up(engine, past, settings, one, reader.names(one.era))
             _shown_before(engine, one, reader)
             yield engine
         finally:
@@ -108,23 +110,28 @@ def as_of(settings: Settings, one: Logged, reader: Reader) -> Iterator[Engine]:
             engine.store.close()
 
 
-class PastStore(SqliteStore):
-    """A shop's events up to a row, as they were read when the service that is replayed began."""
+class PastStore:
+    """A shop's events up to a row, as they were read when the service that is replayed began.
 
-    def __init__(self, path: Path, until: int) -> None:
-        super().__init__(path)
-        self.until = until
+    until: moved on when the events after the beginning are read. Everything else is the store's own.
+    """
+
+    def __init__(self, store: EventStore, until: int) -> None:
+        self._store, self.until = store, until
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
 
     def events_since(self, row: int) -> pl.DataFrame:
         """See EventStore.events_since."""
-        return super().events_since(row).filter(pl.col("row") <= self.until)
+        return self._store.events_since(row).filter(pl.col("row") <= self.until)
 
     def last_row(self) -> int:
         """See EventStore.last_row."""
-        return min(super().last_row(), self.until)
+        return min(self._store.last_row(), self.until)
 
 
-def _bring_up(engine: Engine, settings: Settings, one: Logged, ids: list[str]) -> None:
+def _bring_up(engine: Engine, past: PastStore, settings: Settings, one: Logged, ids: list[str]) -> None:
     """From the start of its run to the moment: version, events one by one, clock, what was drawn."""
     version = one.facts.get("model_version", "")
     if version:
@@ -137,9 +144,8 @@ def _bring_up(engine: Engine, settings: Settings, one: Logged, ids: list[str]) -
     engine.online = recorded  # type: ignore[assignment]
     engine.newcomers = Newcomers(settings, engine.catalogue, engine.live)  # reads the shop's own vectors
     engine.newcomers.scores = recorded.newcomers  # type: ignore[method-assign]
-    assert isinstance(engine.store, PastStore)
-    began, engine.store.until = engine.store.until, one.row
-    late = engine.store.events_since(began)
+    began, past.until = past.until, one.row
+    late = past.events_since(began)
     columns = ("user_id", "item_id", "event", "time_s", "session_id")
     engine.memory.add_all(*(late[name].to_list() for name in columns))
 
