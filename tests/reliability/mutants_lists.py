@@ -7,7 +7,7 @@ from mutants import Mutant
 _READINGS, _TREES = "tests/serving/test_readings.py", "tests/models/test_trees.py"
 _PRODUCTS, _RECORDS = "tests/models/test_products.py", "tests/serving/test_records.py"
 _LIKE_NOTHING = "test_a_new_item_like_nothing_that_is_a_candidate_is_recommended_all_the_same"
-_AHEAD = "tests/serving/test_ahead.py"
+_AHEAD, _SHORT = "tests/serving/test_ahead.py", "tests/serving/test_short_way.py"
 _WARM, _LEARNED = "tests/models/test_warm_start.py", "tests/serving/test_online_service.py"
 
 MUTANTS = [
@@ -137,5 +137,19 @@ MUTANTS = [
         "            new = []\n        new = [name for name in names if name not in self._keys]\n"
         "        if len(self._keys) + len(names) > _FORGET_AFTER:\n            self._keys.clear()\n",
         ("tests/serving/test_decision_log.py",),
+    ),
+    Mutant(
+        "lists: a model that takes its time is asked where events and health wait for it",
+        "serving/http/answer_door.py",
+        "        return engine.readings.holds(engine.ask(asked.user_id, asked.session_id), standing, whole)\n",
+        "        return True\n",
+        (_SHORT,),
+    ),
+    Mutant(
+        "lists: the best of what was said stand for the score of every item",
+        "serving/state/readings.py",
+        "            return said.scores is not None or (said.top is not None and not whole)\n",
+        "            return said.scores is not None or said.top is not None\n",
+        (_SHORT,),
     ),
 ]

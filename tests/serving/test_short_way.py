@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from served import Running, keep, publish, running
+from served import Running, keep, publish, repeat, running
 
+from intently.config import Settings
+from intently.data import Dataset
 from intently.models.sequence import Sequence
+from intently.serving.answer.recommend import recommend
+from intently.serving.http.answer_door import AnswerDoor
+from intently.serving.http.gate import Gate
+from intently.serving.intake.events import take
+from intently.serving.shapes.answers import RecommendationRequest, Recommendations
+from intently.serving.state.engine import Engine
 from intently.serving.state.pace import GROUP, QUICK_S, Pace
 from tiny_shops import checkerboard
 
@@ -25,8 +35,8 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         "[experiments.half]\narms.usual = { share = 0.5 }\narms.short = { share = 0.5, n = 7 }\n"
     )
     with running(home, "--config", str(home / "intently.toml")) as service:
-        for _ in range(3 * GROUP):
-            service.recommend("u001", 3)
+        for number in range(3 * GROUP):
+            service.recommend(f"u{number:03}", 3)
         yield service
 
 
@@ -107,11 +117,63 @@ def test_an_event_counts_in_the_very_next_answer(quick: Running) -> None:
 def test_a_model_is_quick_once_it_is_known_to_be_and_a_new_one_begins_anew() -> None:
     pace, one, other = Pace(), object(), object()
     for seconds in [QUICK_S / 4, *[QUICK_S * 3] * (GROUP - 1)]:  # one that nothing held up is enough
-        assert not pace.quick
-        pace.took(one, seconds)
-    assert pace.quick
-    pace.took(other, QUICK_S / 4)
-    assert not pace.quick
+        assert not pace.quick(anew=True)
+        pace.took(one, seconds, anew=True)
+        pace.took(one, QUICK_S * 2, anew=False)
+    assert pace.quick(anew=True)
+    assert not pace.quick(anew=False)
+    pace.took(other, QUICK_S / 4, anew=True)
+    assert not pace.quick(anew=True)
     for _ in range(2 * GROUP):
-        pace.took(other, QUICK_S * 2)
-    assert not pace.quick
+        pace.took(other, QUICK_S * 2, anew=True)
+        pace.took(other, QUICK_S / 2, anew=False)
+    assert not pace.quick(anew=True)
+    assert pace.quick(anew=False)
+    assert pace.lists == 6 * GROUP + 1
+
+
+@pytest.fixture(params=["anew", "carried"])
+def door(request: pytest.FixtureRequest, tmp_path: Path, shop: Dataset) -> Iterator[AnswerDoor]:
+    """Of a service whose model takes its time when it has to be asked."""
+    keep(tmp_path, shop)
+    model = repeat(shop) if request.param == "anew" else Sequence(epochs=1, d=16, heads=1, seed=1).fit(shop)
+    publish(tmp_path, shop, model)
+    engine = Engine(Settings(home=tmp_path))
+    engine.start()
+    yield AnswerDoor(engine, Gate.__new__(Gate))
+    engine.close()
+
+
+def test_what_the_model_must_be_asked_for_goes_the_long_way_when_it_takes_its_time(door: AnswerDoor) -> None:
+    engine = door._engine
+    for _ in range(GROUP):
+        engine.pace.took(engine.live.current, QUICK_S * 9, anew=True)
+        engine.pace.took(engine.live.current, QUICK_S / 9, anew=False)
+    assert door.takes(b"POST", b"/v1/recommendations")
+
+    def ready(**more: Any) -> bool:
+        return door._ready(RecommendationRequest.model_validate({"user_id": "u001", **more}))
+
+    def told(**more: Any) -> Recommendations:
+        return recommend(engine, RecommendationRequest.model_validate({"user_id": "u001", "n": 3, **more}))
+
+    assert not ready()
+    lists = engine.pace.lists
+    cursor = told().next_cursor
+    assert engine.pace.lists == lists + 1
+    assert ready()
+    assert ready(cursor=cursor)
+    assert not ready(context={"item_ids": ["i003"]})
+    assert not ready(user_id="u002")
+    assert not ready(session_id="somebody", user_id=None)
+    told(scenario="trending")
+    assert ready(scenario="trending")
+    engine.readings._whole.clear()
+    for said in engine.readings._said.values():
+        said.scores = None
+    engine.readings.rest(engine.memory.users.get("u001"))
+    assert ready()
+    assert not ready(scenario="trending")  # every item's score is needed
+    event = {"user_id": "u001", "item_id": "i003", "event": "click"}
+    asyncio.run(take(engine, event))
+    assert not ready()

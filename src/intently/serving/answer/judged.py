@@ -34,11 +34,13 @@ class Judged:
     ) -> None:
         self._standing, self._ask, self._best, self._chances = standing, ask, best, chances
         self._held: Reading | Said = held or Said(0.0, NOTHING)
+        self.anew = False  # whether the model had to be asked
         self._beyond = self._held.beyond if isinstance(self._held, Said) else {}
 
     @cached_property
     def all(self) -> FloatArray:
         """(n_items of the model,), -inf for what it never answers."""
+        self.anew = True
         return self._ask()
 
     def best(self, most: int, allowed: BoolArray | None = None) -> tuple[IntArray, DoubleArray]:
@@ -62,6 +64,7 @@ class Judged:
         if self._best is None:
             dense, scores = best_of(_finite(self.all), most)
             return dense, scores.astype(np.float64)
+        self.anew = True
         ranked = self._best(most)
         found = ranked.items[0] >= 0
         return ranked.items[0][found], ranked.scores[0][found].astype(np.float64)

@@ -54,7 +54,7 @@ def recommend(engine: Engine, asked: RecommendationRequest) -> Recommendations:
     began = time.perf_counter()
     made = listed(engine, asked)
     answer = told(engine, made, began)
-    engine.pace.took(made.draft.view.standing, time.perf_counter() - began)
+    took(engine, made, time.perf_counter() - began)
     return answer
 
 
@@ -108,6 +108,12 @@ def told(engine: Engine, made: Listed, began: float) -> Recommendations:
     said["items"] = suggestions(engine, made.draft, explained(made.draft), made.start)
     said["took_ms"] = round((time.perf_counter() - began) * 1e3, 3)
     return Recommendations(**said)
+
+
+def took(engine: Engine, made: Listed, seconds: float) -> None:
+    """How long a list took, and whether the model had to be asked for it."""
+    judged = made.draft.judged
+    engine.pace.took(made.draft.view.standing, seconds, judged is not None and judged.anew)
 
 
 def facts(engine: Engine, made: Listed) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import orjson
 
 from intently.schema import DoubleArray
 from intently.serving.answer.draft import SOURCES
-from intently.serving.answer.recommend import Listed, facts, listed, told
+from intently.serving.answer.recommend import Listed, facts, listed, told, took
 from intently.serving.answer.suggestions import trimmed
 from intently.serving.shapes.answers import RecommendationRequest
 from intently.serving.state.engine import Engine
@@ -30,7 +30,7 @@ def written(engine: Engine, asked: RecommendationRequest) -> bytes:
         answer["items"] = orjson.Fragment(_items(engine, made))
         answer["took_ms"] = round((time.perf_counter() - began) * 1e3, 3)
     out = orjson.dumps(answer)
-    engine.pace.took(made.draft.view.standing, time.perf_counter() - began)
+    took(engine, made, time.perf_counter() - began)
     return out
 
 

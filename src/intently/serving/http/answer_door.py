@@ -1,7 +1,8 @@
-"""The short way of lists: where the live model answers in a moment, on the loop and without a thread.
+"""The short way of lists: where one is made in a moment, on the loop and without a thread.
 
 Handing a question to a thread and back costs as much as answering it, once the model carries its users from
-event to event. A model that takes longer (`engine.pace`) is asked in a thread, the long way.
+event to event, or said before what it would say. What takes longer (`engine.pace`) goes the long way, in a
+thread: a list of some milliseconds must not hold up events and health.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ class AnswerDoor:
         self._head = b""
 
     def takes(self, method: bytes, url: bytes) -> bool:
-        """A list, of a model that is quick; nothing in the path that needs to be unquoted."""
-        if not self._engine.pace.quick:
+        """A list, where some are quick; nothing in the path that needs to be unquoted."""
+        pace = self._engine.pace
+        if not (pace.quick(anew=True) or pace.quick(anew=False)):
             return False
         if method == b"POST":
             return url == PATH
@@ -59,10 +61,12 @@ class AnswerDoor:
         path, _, query = url.partition(b"?")
         if not self._plain(scope, method, body):
             return False
-        if not self._gate.passes(scope, method.decode(), path.decode("ascii", "replace")):
-            return False
         try:
             asked = _posted(body) if method == b"POST" else self._queried(path, query)
+            if not (self._engine.pace.quick(anew=True) or self._ready(asked)):
+                return False
+            if not self._gate.passes(scope, method.decode(), path.decode("ascii", "replace")):
+                return False
             answer = written(self._engine, asked)
         except (ValidationError, ValueError, IntentlyError):
             return False
@@ -72,6 +76,18 @@ class AnswerDoor:
         self._label = LABELS[method]
         short.told(answer)
         return True
+
+    def _ready(self, asked: RecommendationRequest) -> bool:
+        """Whether the model need not be asked."""
+        engine, context = self._engine, asked.context
+        if asked.cursor is not None:
+            return True
+        scenario, standing = engine.scenarios.get(asked.scenario), engine.live.current
+        if scenario is None or standing is None or context.item_ids:
+            return standing is None
+        plain = scenario.first == "model" and not (context.query or context.page)
+        whole = not plain or engine.newcomers.any(standing)
+        return engine.readings.holds(engine.ask(asked.user_id, asked.session_id), standing, whole)
 
     def again(self, _scope: dict[str, Any]) -> Again | None:
         """A list is asked for in the head itself, so none comes twice for long."""

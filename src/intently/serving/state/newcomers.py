@@ -101,6 +101,11 @@ class Newcomers:
         if self._thread.is_alive():
             self._came.put(number)
 
+    def any(self, standing: Standing) -> bool:
+        """Whether there are some whom this version has not seen."""
+        placed = self.placed
+        return placed.standing is standing and len(placed.numbers) > 0
+
     def scores(self, standing: Standing, judged: HasAll, allowed: BoolArray) -> tuple[IntArray, DoubleArray]:
         """(numbers, scores) of the newcomers that are allowed and whose neighbours have scores."""
         placed = self.placed

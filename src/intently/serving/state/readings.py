@@ -92,11 +92,21 @@ class Readings:
         """The state of a view's reading, which is read now where its best alone were kept."""
         return self._state(reading, view, view.deeds, standing, model)
 
-    def holds(self, view: View, standing: Standing) -> bool:
-        """Whether the best after the view's events are here."""
+    def holds(self, view: View, standing: Standing, whole: bool = False) -> bool:
+        """Whether the best after the view's events are here, and if `whole` what gives every item's score."""
         self._of_version(standing)
-        found = self._of.get(view.user) or self._named.get(view.user)
-        return found is not None and found.top is not None and _same(found, view.deeds)
+        user = _kept_as(view)
+        if user is None:
+            return False
+        if standing.stateful is None:
+            said = self._said.get(user)
+            if said is None or not said.holds(view.asked_s, view.deeds):
+                return False
+            return said.scores is not None or (said.top is not None and not whole)
+        found = self._of.get(user) or self._named.get(user)
+        if found is None or not _same(found, view.deeds):
+            return False
+        return found.top is not None and not (whole and found.state is None)
 
     def carries(self, user: int) -> bool:
         """Whether a state of this user is kept."""
