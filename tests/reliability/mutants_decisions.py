@@ -110,8 +110,8 @@ MUTANTS = [
     Mutant(
         "replay: events since then count",
         "serving/answer/replay.py",
-        "    began, engine.store.until = engine.store.until, one.row\n",
-        "    began, engine.store.until = engine.store.until, 1 << 60\n",
+        "    began, past.until = past.until, one.row\n",
+        "    began, past.until = past.until, 1 << 60\n",
         (f"{_REPLAY}::test_every_kind_of_list_comes_out_again",),
     ),
     Mutant(
