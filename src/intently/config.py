@@ -95,7 +95,7 @@ class Settings(BaseModel):
     read_ahead: int = Field(
         default=20_000,
         ge=0,
-        description="users here last whose lists are made ready while nobody asks; 0: none",
+        description="users here last whose lists are made ready while nobody asks, 4 KB each; 0: none",
     )
     require_key: bool = Field(default=False, description="ask for a key on loopback too, behind a proxy")
     origins: tuple[str, ...] = Field(

@@ -152,4 +152,18 @@ MUTANTS = [
         "            return said.scores is not None or said.top is not None\n",
         (_SHORT,),
     ),
+    Mutant(
+        "lists: who was here long ago takes the room of who was here last",
+        "serving/state/readings.py",
+        "                self._named.move_to_end(user, last=False)\n",
+        "                pass\n",
+        (_AHEAD,),
+    ),
+    Mutant(
+        "lists: lists are made ready again and again though there is no room for them",
+        "serving/answer/ahead.py",
+        "spent_s > MOST_S or engine.readings.full",
+        "spent_s > MOST_S",
+        (_AHEAD,),
+    ),
 ]

@@ -124,7 +124,7 @@ def test_users_beyond_the_states_that_are_kept_keep_their_best(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readings, "MOST", 3)
-    monkeypatch.setattr(readings, "MOST_NAMED", 4)
+    engine.readings = readings.Readings(most_named=4)
     lengths, users = counted(engine, monkeypatch), engine.memory.latest(10)
     lists = [asked(engine, user) for user in users]
     assert ready(engine) == set(users[3:7])
@@ -188,6 +188,30 @@ def test_those_here_last_come_first_and_one_look_through_has_an_end(
     monkeypatch.setattr(ahead, "AGAIN_S", 0.0)
     until(lambda: ready(engine) >= set(engine.memory.latest(3)))  # it goes on the next time
     one.stop()
+
+
+def test_where_room_ends_those_here_last_keep_theirs(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "LOOK_S", 0.01)
+    monkeypatch.setattr(ahead, "AGAIN_S", 0.0)
+    monkeypatch.setattr(readings, "MOST", 1)
+    engine.readings = readings.Readings(most_named=3)
+    lengths, users = counted(engine, monkeypatch), engine.memory.latest(MANY)
+    one = Ahead(engine, MANY)
+    one.start()
+    until(lambda: len(ready(engine)) == 3)
+    time.sleep(0.1)  # looks through again and again, and finds nothing to do
+    one.stop()
+    assert ready(engine) == set(users[:3])
+    assert len(lengths) == 3
+    for user in users[-2:]:  # the first of them gives way to the second, and takes room
+        asked(engine, user)
+    assert ready(engine) == {*users[:2], users[-2]}
+
+
+def test_as_many_are_made_ready_as_the_settings_say(home: Path) -> None:
+    engine = Engine(Settings(home=home, read_ahead=50_000))
+    assert engine.readings._most_named == 50_000
+    engine.close()
 
 
 def test_none_are_made_ready_where_the_settings_say_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,9 +80,8 @@ class Cached:
             inward *= self._per_lengths(x)
             inward += block.inward_bias
             query, keys[index], values[index] = inward.reshape(n, 3, self.heads, -1).transpose(1, 2, 0, 3)
-            asking = slice(
-                n - 1 if index == len(self.blocks) - 1 else 0, n
-            )  # of the last block the last alone
+            last = index == len(self.blocks) - 1  # of whose answers the last token's alone is read
+            asking = slice(n - 1 if last else 0, n)
             x, query = x[asking], query[:, asking]
             scores = query @ keys[index].swapaxes(1, 2)  # (heads, asking, n)
             scores += block.before[:, asking, :n]
@@ -100,11 +99,8 @@ class Cached:
             wide += block.widen_bias
             x += gelu(wide) @ block.narrow
             x += block.narrow_bias
-        last = x[-1]
-        last *= self._per_length(last)
-        last *= self.scale
-        last += self.shift
-        return last, Kept(keys, values)
+        ahead: Floats = x[-1] * self._per_length(x[-1]) * self.scale + self.shift
+        return ahead, Kept(keys, values)
 
     def step(self, token: Floats, kept: Kept, times: Doubles) -> tuple[Floats, Kept]:
         """(d,) the next token -> ((d,) what comes after it, what is kept with it).

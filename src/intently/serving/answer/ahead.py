@@ -66,7 +66,9 @@ class Ahead:
         for user_id in engine.memory.latest(self._most):
             while seen != (seen := self._came()):
                 self._stop.wait(QUIET_S)
-            if self._stop.is_set() or engine.live.current is not standing or spent_s > MOST_S:
+            if self._stop.is_set() or engine.live.current is not standing:
+                return
+            if spent_s > MOST_S or engine.readings.full:
                 return
             began = time.perf_counter()
             if self.name(user_id):

@@ -61,11 +61,11 @@ class AnswerDoor:
         path, _, query = url.partition(b"?")
         if not self._plain(scope, method, body):
             return False
+        if not self._gate.passes(scope, method.decode(), path.decode("ascii", "replace")):
+            return False
         try:
             asked = _posted(body) if method == b"POST" else self._queried(path, query)
             if not (self._engine.pace.quick(anew=True) or self._ready(asked)):
-                return False
-            if not self._gate.passes(scope, method.decode(), path.decode("ascii", "replace")):
                 return False
             answer = written(self._engine, asked)
         except (ValidationError, ValueError, IntentlyError):

@@ -36,7 +36,7 @@ from intently.serving.state.newcomers import Newcomers
 from intently.serving.state.onboarding import Onboarding
 from intently.serving.state.pace import Pace
 from intently.serving.state.profiles import Profiles
-from intently.serving.state.readings import Readings
+from intently.serving.state.readings import MOST_NAMED, Readings
 from intently.serving.state.receipts import Receipts
 from intently.serving.state.scenarios import scenarios_of
 from intently.serving.state.served import Pages, Served
@@ -75,7 +75,7 @@ class Engine:
         self.scenarios = scenarios_of(settings)
         self.experiments = Experiments(settings, self.scenarios)
         self.rules = RuleBook(settings.home / "rules.json")
-        self.readings = Readings()
+        self.readings = Readings(max(settings.read_ahead, MOST_NAMED))
         self.pace = Pace()
         self.served = Served()
         self.pages = Pages(self.bus.secret)

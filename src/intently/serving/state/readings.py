@@ -24,7 +24,7 @@ MOST: Final = 5_000
 """States kept, those asked for last: 1 KB a moment of the window each, and 5 KB for its best."""
 
 MOST_NAMED: Final = 20_000
-"""Users whose best alone are kept: 4 KB each."""
+"""Users whose best alone are kept, where no more are to be made ready: 4 KB each."""
 
 MOST_SCORES: Final = 16_000_000
 """Scores kept of models that read anew, 64 MB: of the users asked for last, the others keep their best."""
@@ -66,9 +66,10 @@ class Said:
 
 
 class Readings:
-    """By user number."""
+    """By user number. most_named: users whose best alone are kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_named: int = MOST_NAMED) -> None:
+        self._most_named = most_named
         self._of: OrderedDict[int, Reading] = OrderedDict()
         self._named: OrderedDict[int, Reading] = OrderedDict()  # without states
         self._said: OrderedDict[int, Said] = OrderedDict()
@@ -112,10 +113,17 @@ class Readings:
         """Whether a state of this user is kept."""
         return user in self._of
 
+    @property
+    def full(self) -> bool:
+        """Whether the best of one more user would take another one's room."""
+        return len(self._named) >= self._most_named
+
     def rest(self, user: int) -> None:
-        """Of this user keep the best alone."""
+        """Of this user, whom nobody asked for, keep the best alone; the first to go where room is needed."""
         with self._writing:
             self._name(user, self._of.pop(user, None))
+            if user in self._named:
+                self._named.move_to_end(user, last=False)
 
     def said(self, view: View, standing: Standing) -> Said:
         """What the model said, or is about to say, of all of the view's events; see `keep`."""
@@ -202,7 +210,7 @@ class Readings:
             return
         self._named[user] = Reading(reading.read, None, reading.top)
         self._named.move_to_end(user)
-        if len(self._named) > MOST_NAMED:
+        if len(self._named) > self._most_named:
             self._named.popitem(last=False)
 
 
